@@ -1,0 +1,46 @@
+# `make demo` and `make test` each set up all they need in .venv; a second run reinstalls nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+# pip's own dependency resolution is pinned by constraints.txt, for both commands alike.
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: .venv/.demo-installed
+	$(BIN)/persondet demo --out demo-output
+
+test: .venv/.dev-installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: .venv/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "persondet needs Python 3.11 or newer, found %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+
+.venv/.demo-installed: setup.cfg constraints.txt demo-requirements.txt | .venv/bin/python
+	@echo "Installing persondet and what the demo needs into .venv (once; about 600 MB) ..."
+	$(PIP_INSTALL) --editable '.[demo]'
+	$(PIP_INSTALL) --no-deps --requirement demo-requirements.txt
+	$(MAKE) --no-print-directory .venv/.opencv-checked
+	touch $@
+
+.venv/.dev-installed: .venv/.demo-installed
+	@echo "Installing what the tests need into .venv (once) ..."
+	$(PIP_INSTALL) --editable '.[dev]'
+	touch $@
+
+# opencv-python draws windows and needs libGL from the system. Where that is missing (servers,
+# containers, boards) the same release without windows takes its place.
+.venv/.opencv-checked: .venv/bin/python
+	$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
+	  $(PIP_INSTALL) opencv-python-headless; }
+	$(BIN)/python -c 'import cv2'
+	touch $@
+
+clean:
+	rm -rf .venv demo-output build dist *.egg-info

@@ -1,0 +1,32 @@
+"""Box geometry on numpy arrays."""
+
+import numpy as np
+
+
+def xyxy_from_cxcywh(boxes_cxcywh: np.ndarray) -> np.ndarray:
+    """(..., 4) centre and size to corners, same unit, same dtype."""
+    half = boxes_cxcywh[..., 2:] / 2
+    centre = boxes_cxcywh[..., :2]
+    return np.concatenate([centre - half, centre + half], axis=-1)
+
+
+def cxcywh_from_xyxy(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(..., 4) corners to centre and size, same unit, same dtype."""
+    low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
+    return np.concatenate([(low + high) / 2, high - low], axis=-1)
+
+
+def area(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(...,) areas; a box with its corners the wrong way round has area 0."""
+    sides = np.clip(boxes_xyxy[..., 2:] - boxes_xyxy[..., :2], 0, None)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou_matrix(boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray) -> np.ndarray:
+    """(N, 4) and (M, 4) to (N, M) intersection over union in [0, 1]; 0 where both are empty."""
+    low = np.maximum(boxes_a_xyxy[:, None, :2], boxes_b_xyxy[None, :, :2])
+    high = np.minimum(boxes_a_xyxy[:, None, 2:], boxes_b_xyxy[None, :, 2:])
+    sides = np.clip(high - low, 0, None)
+    intersection = sides[..., 0] * sides[..., 1]
+    union = area(boxes_a_xyxy)[:, None] + area(boxes_b_xyxy)[None, :] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)

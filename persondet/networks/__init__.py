@@ -1,0 +1,1 @@
+"""The detection networks as torch modules."""

@@ -1,0 +1,170 @@
+"""`DetectorSpec`: every constant of a model, typed once.
+
+It travels in the ONNX metadata and in the sidecar of each artefact, so that no later step needs a
+flag to know how to feed the model or how to read its outputs.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from persondet.errors import InputError
+
+INPUT_FORMATS = ("float-nchw", "float-nhwc", "uint8-nhwc")
+SCORE_FUNCTIONS = ("softmax", "sigmoid")
+SPEC_VERSION = 1
+
+
+@dataclass(frozen=True)
+class AnchorLevel:
+    """The anchors of one feature map.
+
+    grid_hw: rows and columns of the map.
+    stride_hw_px: distance of neighbouring centres, in network-input pixels (vertical, horizontal).
+    shapes_wh_px: width and height of each anchor of a cell, in network-input pixels, in the order
+        of the head's channels.
+    """
+
+    grid_hw: tuple[int, int]
+    stride_hw_px: tuple[float, float]
+    shapes_wh_px: tuple[tuple[float, float], ...]
+
+    @property
+    def num_anchors(self) -> int:
+        return self.grid_hw[0] * self.grid_hw[1] * len(self.shapes_wh_px)
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """What a detector is, from the picture's pixels to the boxes.
+
+    network, width_mult: the zoo's name of the network and its width multiplier.
+    class_names: index = class id; class 0 is the background.
+    input_size_hw: network input; pictures are stretched to it (plain bilinear resize).
+    input_format: what the graph takes: float32 (1,3,H,W), float32 (1,H,W,3) or uint8 (1,H,W,3).
+        Channels are RGB. With uint8 the normalisation is inside the graph.
+    mean_rgb, std_rgb: normalised = (pixel - mean) / std, pixel in 0..255.
+    levels: anchors, in the order of the outputs.
+    clip_anchors: clip (cx, cy, w, h) to [0, 1].
+    variances: (centre, size) of the SSD box code: cx = loc_x * centre * anchor_w + anchor_cx,
+        w = exp(loc_w * size) * anchor_w.
+    score_function: what turns the logits of an anchor into probabilities.
+    score_threshold, nms_iou, top_k: the defaults of `Detector`.
+    input_name, scores_name, boxes_name: tensor names in ONNX and DLC.
+        scores: (1, A, classes) logits; boxes: (1, A, 4) offsets in the order x, y, w, h.
+    """
+
+    network: str
+    width_mult: float
+    class_names: tuple[str, ...]
+    input_size_hw: tuple[int, int]
+    levels: tuple[AnchorLevel, ...]
+    mean_rgb: tuple[float, float, float] = (127.0, 127.0, 127.0)
+    std_rgb: tuple[float, float, float] = (128.0, 128.0, 128.0)
+    input_format: str = "float-nchw"
+    clip_anchors: bool = True
+    variances: tuple[float, float] = (0.1, 0.2)
+    score_function: str = "softmax"
+    score_threshold: float = 0.5
+    nms_iou: float = 0.45
+    top_k: int = 200
+    input_name: str = "image"
+    scores_name: str = "scores"
+    boxes_name: str = "boxes"
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise InputError("invalid detector spec: " + "; ".join(problems))
+
+    @property
+    def num_classes(self) -> int:
+        """Classes including the background."""
+        return len(self.class_names)
+
+    @property
+    def num_anchors(self) -> int:
+        return sum(level.num_anchors for level in self.levels)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the graph's input tensor."""
+        height, width = self.input_size_hw
+        return (1, 3, height, width) if self.input_format == "float-nchw" else (1, height, width, 3)
+
+    @property
+    def input_dtype(self) -> str:
+        """numpy name of the graph input's element type."""
+        return "uint8" if self.input_format == "uint8-nhwc" else "float32"
+
+
+def _problems(spec: DetectorSpec):
+    if spec.input_format not in INPUT_FORMATS:
+        yield f"input_format {spec.input_format!r}, expected one of {', '.join(INPUT_FORMATS)}"
+    if spec.score_function not in SCORE_FUNCTIONS:
+        yield f"score_function {spec.score_function!r}, expected softmax or sigmoid"
+    if len(spec.class_names) < 2:
+        yield f"{len(spec.class_names)} classes, expected the background and at least one more"
+    if min(spec.input_size_hw) < 1:
+        yield f"input_size_hw {spec.input_size_hw}, expected two positive numbers"
+    if min(spec.std_rgb) <= 0:
+        yield f"std_rgb {spec.std_rgb}, expected three positive numbers"
+    if min(spec.variances) <= 0:
+        yield f"variances {spec.variances}, expected two positive numbers"
+    if not spec.levels:
+        yield "no anchor levels"
+    numbers = [spec.width_mult, *spec.mean_rgb, *spec.std_rgb, *spec.variances]
+    for level in spec.levels:
+        numbers += [*level.stride_hw_px, *(side for shape in level.shapes_wh_px for side in shape)]
+        if min(level.grid_hw) < 1 or not level.shapes_wh_px:
+            yield f"anchor level with grid {level.grid_hw}, {len(level.shapes_wh_px)} shapes a cell"
+    if not all(map(math.isfinite, numbers)):
+        yield "a number that is not finite"
+
+
+def spec_to_dict(spec: DetectorSpec) -> dict[str, Any]:
+    """The spec as JSON-ready values (tuples become lists on writing)."""
+    return {"spec_version": SPEC_VERSION, **dataclasses.asdict(spec)}
+
+
+def spec_to_json(spec: DetectorSpec) -> str:
+    return json.dumps(spec_to_dict(spec))
+
+
+def spec_from_dict(values: Any) -> DetectorSpec:
+    """Inverse of `spec_to_dict`. Raises InputError naming the missing, unknown or bad field."""
+    if not isinstance(values, dict):
+        raise InputError(f"invalid detector spec: expected an object, got {type(values).__name__}")
+    values = dict(values)
+    version = values.pop("spec_version", None)
+    if version != SPEC_VERSION:
+        raise InputError(
+            f"invalid detector spec: spec_version is {version!r}, this release reads {SPEC_VERSION}"
+        )
+    known = {field.name for field in dataclasses.fields(DetectorSpec)}
+    if unknown := sorted(set(values) - known):
+        raise InputError(f"invalid detector spec: unknown fields {', '.join(unknown)}")
+    try:
+        values["levels"] = tuple(_level_from_dict(level) for level in values["levels"])
+        for name in ("class_names", "input_size_hw", "mean_rgb", "std_rgb", "variances"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return DetectorSpec(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"invalid detector spec: {error}") from None
+
+
+def spec_from_json(text: str) -> DetectorSpec:
+    try:
+        return spec_from_dict(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise InputError(f"invalid detector spec: not JSON ({error})") from None
+
+
+def _level_from_dict(level: dict[str, Any]) -> AnchorLevel:
+    rows, columns = level["grid_hw"]
+    stride_h, stride_w = level["stride_hw_px"]
+    shapes = tuple((float(width), float(height)) for width, height in level["shapes_wh_px"])
+    return AnchorLevel((rows, columns), (stride_h, stride_w), shapes)

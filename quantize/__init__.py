@@ -1,0 +1,1 @@
+"""Calibration sets, encodings and quantized DLC files."""

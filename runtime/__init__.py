@@ -1,0 +1,1 @@
+"""What runs on the device: backends, decode, NMS, detector. Needs numpy, opencv, one backend."""

@@ -1,0 +1,1 @@
+"""Qualcomm's libraries through ctypes: reading DLC files and executing them."""
