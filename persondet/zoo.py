@@ -28,6 +28,11 @@ def network_names() -> tuple[str, ...]:
     return tuple(_SPECS)
 
 
+def default_anchor_ratios(network: str) -> tuple[float, ...]:
+    """height / width of the anchors where `detector_spec` takes them as a parameter, else ()."""
+    return _SPECS[network][1]
+
+
 def detector_spec(
     network: str,
     *,

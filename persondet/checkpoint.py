@@ -1,0 +1,302 @@
+"""Checkpoints: .pth files to a network with its spec, and back.
+
+A published checkpoint is a bare state_dict and does not say what it is: the network, its width and
+its classes are read from the keys and shapes. Our own files carry their spec.
+"""
+
+import dataclasses
+import io
+import math
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from persondet import zoo
+from persondet.errors import InputError
+from persondet.networks import build_network
+from persondet.networks.rfb import BASE_WIDTHS
+from persondet.networks.ssd import SSD
+from persondet.sidecar import replacing
+from persondet.spec import DetectorSpec, spec_from_json, spec_to_json
+
+# Where training scripts put the state_dict inside of what they save.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema")
+
+_EXPECTED = (
+    "expected a PyTorch state_dict, as `torch.save(model.state_dict(), FILE)` writes it, bare or "
+    f"under one of the keys {', '.join(WRAPPERS)}"
+)
+_LANDMARKS = "landmark_headers."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint: the network in eval mode, and what was noticed while loading."""
+
+    spec: DetectorSpec
+    network: SSD
+    notes: tuple[str, ...]
+    path: Path
+
+
+def load_checkpoint(
+    path: Path | str,
+    *,
+    model: str | None = None,
+    class_names: Sequence[str] | None = None,
+    anchor_ratios: Sequence[float] | None = None,
+) -> Checkpoint:
+    """Read a .pth file. Nothing in it is executed (`weights_only`).
+
+    model: the zoo's name of the network; None: recognised from the keys and shapes.
+    class_names: without the background. anchor_ratios: height / width, see `zoo.detector_spec`.
+    Raises InputError for a file that is not a state_dict of one of our networks, with every
+    missing, unexpected or wrongly shaped key in one message.
+    """
+    path = Path(path)
+    weights, stored_spec = _weights_and_spec(path, _read(path))
+    notes = []
+    if dropped := [key for key in weights if key.startswith(_LANDMARKS)]:
+        weights = {key: value for key, value in weights.items() if key not in dropped}
+        notes.append(f"{path}: the landmark heads ({len(dropped)} tensors) are ignored")
+    if stored_spec is not None:
+        spec = _overridden(path, stored_spec, model, class_names, anchor_ratios)
+    else:
+        spec = _recognised_spec(path, weights, model, class_names, anchor_ratios)
+        if not anchor_ratios and (ratios := zoo.default_anchor_ratios(spec.network)):
+            shown = ", ".join(f"{ratio:.4g}" for ratio in ratios)
+            notes.append(
+                f"{path}: the file does not say its anchors' height / width; assumed {shown} "
+                "(--anchor-ratios gives another)"
+            )
+    network = _filled_network(path, spec, weights)
+    return Checkpoint(spec, network, tuple(notes), path)
+
+
+def save_checkpoint(path: Path, network: torch.nn.Module, spec: DetectorSpec) -> None:
+    """Write the network's state_dict together with its spec. Equal weights give equal bytes."""
+    buffer = io.BytesIO()  # torch writes a file's own name into the file, but not a buffer's
+    torch.save({"state_dict": network.state_dict(), "spec": spec_to_json(spec)}, buffer)
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def _read(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+        if not head:
+            raise InputError(f"{path} is empty; {_EXPECTED}; copy or download it again")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; name the .pth file in it") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except pickle.UnpicklingError as error:
+        raise InputError(_unpicklable(path, head, error)) from None
+    except InputError:
+        raise
+    except Exception as error:  # a damaged pickle can make the reader raise anything
+        if "TorchScript" in str(error):
+            raise InputError(f"{path} is a TorchScript archive; {_EXPECTED}") from None
+        raise InputError(
+            f"{path} cannot be read as a checkpoint: it is truncated, damaged or another kind of "
+            f"file; {_EXPECTED}; copy it again from where it came"
+        ) from None
+
+
+def _unpicklable(path: Path, head: bytes, error: pickle.UnpicklingError) -> str:
+    is_pickle = head.startswith(b"PK") or head[:1] == b"\x80"
+    if is_pickle and "GLOBAL" in str(error):
+        return (
+            f"{path} holds Python objects other than tensors (a whole pickled model?), and loading "
+            f"those could run any code; {_EXPECTED}; load it where it was made, with its own "
+            "classes, and save the state_dict"
+        )
+    return (
+        f"{path} is not a PyTorch checkpoint: it is damaged, or another kind of file renamed; "
+        f"{_EXPECTED}"
+    )
+
+
+def _weights_and_spec(path: Path, content: Any) -> tuple[dict[str, Tensor], DetectorSpec | None]:
+    """The state_dict, unwrapped and without `module.`, in float32; the spec where the file has one."""
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path} holds a {type(content).__name__}; {_EXPECTED}")
+    wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+    state = content if wrapper is None else content[wrapper]
+    text = content.get("spec") if wrapper == "state_dict" else None
+    try:
+        spec = spec_from_json(text) if isinstance(text, str) else None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return _float_tensors(path, state), spec
+
+
+def _float_tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    state = {k: v for k, v in state.items() if not str(k).endswith("num_batches_tracked")}
+    problems = [
+        f"{key}: {_kind(value)}"
+        for key, value in state.items()
+        if not (isinstance(key, str) and _is_float_tensor(value))
+    ]
+    if problems or not state:
+        found = f"{len(problems)} entries that are not float tensors" if problems else "no tensors"
+        raise InputError("\n  ".join([f"{path} holds {found}; {_EXPECTED}", *problems]))
+    prefix = "module." if all(key.startswith("module.") for key in state) else ""
+    weights = {key.removeprefix(prefix): v.float().contiguous() for key, v in state.items()}
+    bad = [key for key, value in weights.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise InputError(
+            "\n  ".join([f"{path} holds numbers that are not finite (NaN or infinity) in:", *bad])
+        )
+    return weights
+
+
+def _is_float_tensor(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+    )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"tensor of {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
+
+
+def _overridden(
+    path: Path,
+    spec: DetectorSpec,
+    model: str | None,
+    class_names: Sequence[str] | None,
+    anchor_ratios: Sequence[float] | None,
+) -> DetectorSpec:
+    """The file's own spec, with what the user said instead."""
+    if model not in (None, spec.network):
+        raise InputError(f"{path} is a checkpoint of {spec.network}, not of {model}")
+    if class_names:
+        _check_class_names(path, class_names, spec.num_classes)
+        spec = dataclasses.replace(spec, class_names=("background", *class_names))
+    if anchor_ratios:
+        given = zoo.detector_spec(
+            spec.network, width_mult=spec.width_mult, anchor_ratios=anchor_ratios
+        )
+        spec = dataclasses.replace(spec, levels=given.levels)
+    return spec
+
+
+def _check_class_names(path: Path, class_names: Sequence[str], num_classes: int) -> None:
+    if len(class_names) != num_classes - 1:
+        raise InputError(
+            f"{path} has {num_classes} classes with the background, so it takes "
+            f"{num_classes - 1} class names; got {len(class_names)}: {', '.join(class_names)}"
+        )
+
+
+def _recognised_spec(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    model: str | None,
+    class_names: Sequence[str] | None,
+    anchor_ratios: Sequence[float] | None,
+) -> DetectorSpec:
+    network = model or _recognised_network(weights)
+    if network is None:
+        first = ", ".join(list(weights)[:4])
+        raise InputError(
+            f"{path} is a state_dict, but of none of the known networks "
+            f"({', '.join(zoo.network_names())}): its keys begin with {first}; "
+            "expected base_net, extras, classification_headers and regression_headers. "
+            "--model NETWORK lists the differences from one of them"
+        )
+    num_classes = _num_classes(weights)
+    if class_names and num_classes is not None:
+        _check_class_names(path, class_names, num_classes)
+    return zoo.detector_spec(
+        network,
+        class_names=class_names,
+        num_classes=num_classes,
+        width_mult=1.0 if network in BASE_WIDTHS else _width_mult(weights),
+        anchor_ratios=anchor_ratios,
+    )
+
+
+def _recognised_network(weights: Mapping[str, Tensor]) -> str | None:
+    stem = weights.get("base_net.0.0.weight")
+    if stem is None or stem.dim() == 0:
+        return None
+    if "base_net.7.branch0.0.conv.weight" in weights:
+        widths = {width: network for network, width in BASE_WIDTHS.items()}
+        return widths.get(stem.shape[0])
+    levels = {key.split(".")[1] for key in weights if key.startswith("classification_headers.")}
+    if len(levels) == 6:
+        # a depthwise convolution without a bias is the TF Object Detection API's
+        published = "classification_headers.0.0.bias" in weights
+        return zoo.F19 if published else zoo.SSDLITE_PERSON
+    return {4: zoo.F38, 7: zoo.F38_PERSON}.get(len(levels))
+
+
+def _num_classes(weights: Mapping[str, Tensor]) -> int | None:
+    """Classes with the background, from the first level's two heads; None where they are odd."""
+    classes = weights.get("classification_headers.0.3.weight")
+    offsets = weights.get("regression_headers.0.3.weight")
+    if classes is None or offsets is None or classes.dim() == 0 or offsets.dim() == 0:
+        return None
+    number, rest = divmod(classes.shape[0] * 4, max(offsets.shape[0], 1))
+    return number if rest == 0 and number >= 2 else None
+
+
+def _width_mult(weights: Mapping[str, Tensor]) -> float:
+    """The shortest decimal w with int(c * w) output channels in the backbone's layers of width c."""
+    layers = {"base_net.0.0": 32, "base_net.7.conv.6": 64, "base_net.14.conv.6": 160}
+    layers["base_net.17.conv.6"] = 320
+    found = [
+        (channels, weights[f"{layer}.weight"].shape[0])
+        for layer, channels in layers.items()
+        if weights.get(f"{layer}.weight") is not None and weights[f"{layer}.weight"].dim()
+    ]
+    low = max((width / channels for channels, width in found), default=1.0)
+    for digits in range(1, 7):
+        candidate = math.ceil(low * 10**digits - 1e-9) / 10**digits
+        if candidate > 0 and all(int(c * candidate) == width for c, width in found):
+            return candidate
+    return 1.0  # no multiplier gives these shapes: the comparison of shapes will say so
+
+
+def _filled_network(path: Path, spec: DetectorSpec, weights: dict[str, Tensor]) -> SSD:
+    with torch.device("meta"):  # no time spent on random weights that are thrown away
+        network = build_network(spec)
+    expected = network.state_dict()
+    counters = {k: torch.tensor(0) for k in expected if k.endswith("num_batches_tracked")}
+    problems = _differences({k: v for k, v in expected.items() if k not in counters}, weights)
+    if problems:
+        header = (
+            f"{path} does not fit {spec.network} (width {spec.width_mult:g}, {spec.num_classes} "
+            f"classes): {len(problems)} keys differ; give the right network with --model, or "
+            "mend the checkpoint"
+        )
+        raise InputError("\n  ".join([header, *problems]))
+    network.load_state_dict({**weights, **counters}, assign=True)
+    return network.eval()
+
+
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    missing = [f"missing: {key} {tuple(expected[key].shape)}" for key in expected.keys() - found]
+    unexpected = [f"unexpected: {key} {tuple(found[key].shape)}" for key in found.keys() - expected]
+    shapes = [
+        f"wrong shape: {key} is {tuple(found[key].shape)}, expected {tuple(expected[key].shape)}"
+        for key in expected.keys() & found
+        if expected[key].shape != found[key].shape
+    ]
+    return [*sorted(missing), *sorted(unexpected), *sorted(shapes)]

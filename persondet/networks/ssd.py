@@ -1,0 +1,77 @@
+"""The detector's skeleton: backbone, taps, extras, heads, and the order of the outputs."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from persondet.spec import DetectorSpec
+
+_EXPANSION = 3  # pointwise, norm, activation: what stands before the depthwise part of a block
+
+
+class Tap(NamedTuple):
+    """Where a feature map leaves the backbone.
+
+    index: after this entry of base_net; inside: instead after the expansion in its `conv`.
+    """
+
+    index: int
+    inside: bool = False
+
+
+class SSD(nn.Module):
+    """float32 (N,3,H,W) normalised to scores (N,A,classes), logits, and boxes (N,A,4), offsets.
+
+    Offsets are x, y, w, h of the SSD box code; anchors come in the order of `persondet.anchors`.
+    The names of the four children are those of published checkpoints.
+    """
+
+    def __init__(
+        self,
+        base_net: nn.Sequential,
+        taps: Sequence[Tap],
+        extras: nn.ModuleList,
+        classification_headers: nn.ModuleList,
+        regression_headers: nn.ModuleList,
+        spec: DetectorSpec,
+    ):
+        super().__init__()
+        self.base_net = base_net
+        self.extras = extras
+        self.classification_headers = classification_headers
+        self.regression_headers = regression_headers
+        self.num_classes = spec.num_classes
+        self._taps = {tap.index: tap for tap in taps}
+        self._anchors_a_level = [level.num_anchors for level in spec.levels]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        scores, boxes = [], []
+        for level, features in enumerate(self._feature_maps(images)):
+            class_map = self.classification_headers[level](features)
+            box_map = self.regression_headers[level](features)
+            scores.append(self._rows(class_map, level, self.num_classes))
+            boxes.append(self._rows(box_map, level, 4))
+        return torch.cat(scores, dim=1), torch.cat(boxes, dim=1)
+
+    def _feature_maps(self, x: Tensor) -> Iterator[Tensor]:
+        for index, layer in enumerate(self.base_net):
+            tap = self._taps.get(index)
+            if tap and tap.inside:  # such a block has stride 2, so there is no input to add
+                x = layer.conv[:_EXPANSION](x)
+                yield x
+                x = layer.conv[_EXPANSION:](x)
+            else:
+                x = layer(x)
+                if tap:
+                    yield x
+        for extra in self.extras:
+            x = extra(x)
+            yield x
+
+    def _rows(self, head_map: Tensor, level: int, numbers_an_anchor: int) -> Tensor:
+        """(N, anchors a cell * numbers, rows, columns) to (N, anchors of the level, numbers)."""
+        rows = self._anchors_a_level[level]
+        channels_last = head_map.permute(0, 2, 3, 1)
+        return channels_last.reshape(head_map.shape[0], rows, numbers_an_anchor)
