@@ -127,7 +127,7 @@ def _unpicklable(path: Path, head: bytes, error: pickle.UnpicklingError) -> str:
 
 
 def _weights_and_spec(path: Path, content: Any) -> tuple[dict[str, Tensor], DetectorSpec | None]:
-    """The state_dict, unwrapped and without `module.`, in float32; the spec where the file has one."""
+    """The state_dict, unwrapped and without `module.`, in float32; and the spec if there is one."""
     if not isinstance(content, Mapping):
         raise InputError(f"{path} holds a {type(content).__name__}; {_EXPECTED}")
     wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
@@ -258,7 +258,7 @@ def _num_classes(weights: Mapping[str, Tensor]) -> int | None:
 
 
 def _width_mult(weights: Mapping[str, Tensor]) -> float:
-    """The shortest decimal w with int(c * w) output channels in the backbone's layers of width c."""
+    """The shortest decimal w with int(c * w) output channels in the layers of width c."""
     layers = {"base_net.0.0": 32, "base_net.7.conv.6": 64, "base_net.14.conv.6": 160}
     layers["base_net.17.conv.6"] = 320
     found = [

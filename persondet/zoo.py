@@ -6,6 +6,7 @@ Facts from the specification of the original detector and, for f19, from its pub
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from persondet.errors import InputError
 from persondet.spec import AnchorLevel, DetectorSpec
@@ -155,7 +156,7 @@ def _ssdlite_person(
     size = 300
     scales = [0.2 + 0.15 * k for k in range(6)] + [1.0]  # of maps 0..5, and the one after the last
     shapes = [[_wh(0.1, 1.0), _wh(0.2, 2.0), _wh(0.2, 0.5)]]
-    for scale, following in zip(scales[1:], scales[2:], strict=False):
+    for scale, following in pairwise(scales[1:]):
         cell = [_wh(scale, ratio) for ratio in (1.0, 2.0, 0.5, 3.0, 0.3333)]
         shapes.append([*cell, _wh(math.sqrt(scale * following), 1.0)])
     grids = (19, 10, 5, 3, 2, 1)

@@ -36,8 +36,9 @@ def initialise(network: nn.Module, seed: int = 0) -> None:
         modules = list(network.modules())
         for module, following in zip(modules, [*modules[2:], None, None], strict=True):
             if isinstance(module, nn.Conv2d):
-                active = isinstance(following, nn.ReLU | nn.ReLU6)
-                nonlinearity = "relu" if active else "linear"
-                nn.init.kaiming_normal_(module.weight, nonlinearity=nonlinearity)
+                if isinstance(following, nn.ReLU | nn.ReLU6):
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                else:
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)

@@ -111,6 +111,15 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x) if self.adds_input else self.conv(x)
 
+    def expand(self, x: Tensor) -> Tensor:
+        """The first half of `forward`: pointwise, norm, activation; for a block that has all."""
+        return self.conv[:3](x)
+
+    def reduce(self, x: Tensor) -> Tensor:
+        """The second half of `forward`, on what `expand` gave; for a block without addition."""
+        assert not self.adds_input
+        return self.conv[3:](x)
+
 
 def separable(
     in_channels: int,

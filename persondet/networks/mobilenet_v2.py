@@ -127,8 +127,8 @@ def _backbone(style: ConvStyle, width_mult: float, size_hw: tuple[int, int]) -> 
 
 def _tap_channels(base_net: nn.Sequential, tap: Tap) -> int:
     layer = base_net[tap.index]
-    conv = layer.conv[0] if tap.inside else layer[0]
-    return conv.out_channels
+    convs = [module for module in layer.modules() if isinstance(module, nn.Conv2d)]
+    return convs[0].out_channels if tap.inside else convs[-1].out_channels
 
 
 def _heads(

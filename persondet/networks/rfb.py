@@ -1,5 +1,7 @@
 """rfb-tiny: a tiny depthwise backbone with one receptive field block (RFB)."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -59,7 +61,7 @@ class ReceptiveFieldBlock(nn.Module):
     @staticmethod
     def _branch(channels: int, widths: tuple[int, ...], *, dilation: int) -> nn.Sequential:
         layers = [_ConvNorm(channels, widths[0], 1, active=False)]
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             layers.append(_ConvNorm(narrow, wide, 3, active=True))
         layers.append(_ConvNorm(widths[-1], widths[-1], 3, dilation, active=False))
         return nn.Sequential(*layers)

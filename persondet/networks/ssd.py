@@ -1,20 +1,20 @@
 """The detector's skeleton: backbone, taps, extras, heads, and the order of the outputs."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from persondet.networks.layers import InvertedResidual
 from persondet.spec import DetectorSpec
 
-_EXPANSION = 3  # pointwise, norm, activation: what stands before the depthwise part of a block
 
-
-class Tap(NamedTuple):
+@dataclass(frozen=True)
+class Tap:
     """Where a feature map leaves the backbone.
 
-    index: after this entry of base_net; inside: instead after the expansion in its `conv`.
+    index: after this entry of base_net; inside: instead after the expansion in that block.
     """
 
     index: int
@@ -58,10 +58,11 @@ class SSD(nn.Module):
     def _feature_maps(self, x: Tensor) -> Iterator[Tensor]:
         for index, layer in enumerate(self.base_net):
             tap = self._taps.get(index)
-            if tap and tap.inside:  # such a block has stride 2, so there is no input to add
-                x = layer.conv[:_EXPANSION](x)
+            if tap and tap.inside:
+                assert isinstance(layer, InvertedResidual)
+                x = layer.expand(x)
                 yield x
-                x = layer.conv[_EXPANSION:](x)
+                x = layer.reduce(x)
             else:
                 x = layer(x)
                 if tap:
