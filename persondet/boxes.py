@@ -24,9 +24,11 @@ def area(boxes_xyxy: np.ndarray) -> np.ndarray:
 
 def iou_matrix(boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray) -> np.ndarray:
     """(N, 4) and (M, 4) to (N, M) intersection over union in [0, 1]; 0 where both are empty."""
-    low = np.maximum(boxes_a_xyxy[:, None, :2], boxes_b_xyxy[None, :, :2])
-    high = np.minimum(boxes_a_xyxy[:, None, 2:], boxes_b_xyxy[None, :, 2:])
-    sides = np.clip(high - low, 0, None)
-    intersection = sides[..., 0] * sides[..., 1]
+    # Column by column: numpy is several times faster on long rows than on pairs of numbers.
+    ax1, ay1, ax2, ay2 = np.ascontiguousarray(boxes_a_xyxy.T)[:, :, None]
+    bx1, by1, bx2, by2 = np.ascontiguousarray(boxes_b_xyxy.T)
+    width = np.minimum(ax2, bx2) - np.maximum(ax1, bx1)
+    height = np.minimum(ay2, by2) - np.maximum(ay1, by1)
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
     union = area(boxes_a_xyxy)[:, None] + area(boxes_b_xyxy)[None, :] - intersection
     return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)

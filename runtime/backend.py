@@ -1,0 +1,101 @@
+"""What every backend offers, and the choice of one for a model file."""
+
+import zipfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from persondet.errors import InputError
+from persondet.spec import DetectorSpec
+
+KINDS = {".onnx": "onnx", ".dlc": "dlc", ".pth": "pth", ".pt": "pth"}
+_WORDS = {"onnx": "an ONNX model", "dlc": "a DLC", "pth": "a PyTorch checkpoint"}
+
+
+class Backend(Protocol):
+    """A model ready to run. Raises on opening where the model does not fit its spec."""
+
+    @property
+    def name(self) -> str:
+        """The model's file, for messages."""
+
+    @property
+    def spec(self) -> DetectorSpec: ...
+
+    @property
+    def device(self) -> str:
+        """What it runs on, in words."""
+
+    def infer(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
+        """spec.input_shape, spec.input_dtype to float32 outputs by name, batch of one."""
+
+    def close(self) -> None: ...
+
+
+def open_backend(path: str | Path, spec: DetectorSpec | None = None, **options: Any) -> Backend:
+    """Open a .onnx, .dlc or .pth file.
+
+    spec: instead of the one that the file or its sidecar carries. options: the backend's own, such
+    as `threads`. Raises InputError where the file is not what its suffix says, cannot be read, has
+    no spec, or does not fit its spec.
+    """
+    path = Path(path)
+    kind = model_kind(path)
+    if kind == "onnx":
+        from runtime.onnx_backend import OnnxBackend
+
+        return OnnxBackend(path, spec, **options)
+    if kind == "dlc":
+        from runtime.dlc_backend import DlcBackend
+
+        return DlcBackend(path, spec, **options)
+    from runtime.torch_backend import TorchBackend
+
+    return TorchBackend(path, spec, **options)
+
+
+def model_kind(path: Path) -> str:
+    """`onnx`, `dlc` or `pth`, by the suffix; the content is looked at only to catch a wrong one.
+
+    Raises InputError for another suffix, a missing or empty file, a folder, a renamed file.
+    """
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"{path} is no model: expected a .pth, .onnx or .dlc file")
+    found = _kind_by_content(path)
+    if found not in (None, kind):
+        right = next(suffix for suffix, name in KINDS.items() if name == found)
+        raise InputError(
+            f"{path}: expected {_WORDS[kind]}, found {_WORDS[found]}; rename it to end in {right}"
+        )
+    return kind
+
+
+def _kind_by_content(path: Path) -> str | None:
+    """None where the first bytes do not tell."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected a model file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            if head == b"PK\x03\x04":
+                return _kind_of_zip(zipfile.ZipFile(file).namelist())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the path") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from None
+    except zipfile.BadZipFile:
+        return None  # a cut-off checkpoint or DLC: its own reader explains it better
+    if not head:
+        raise InputError(f"{path} is empty; make it or copy it again")
+    if head[0] == 0x80 and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "pth"  # a bare pickle, as torch wrote before 1.6
+    # An ONNX file begins with its IR version: protobuf field 1, a small number.
+    return "onnx" if head[0] == 0x08 and head[1:2] < b"\x20" else None
+
+
+def _kind_of_zip(names: list[str]) -> str | None:
+    if any(name.endswith("/data.pkl") for name in names):
+        return "pth"
+    return "dlc" if "model" in names else None

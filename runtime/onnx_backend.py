@@ -1,0 +1,105 @@
+"""ONNX models on onnxruntime's CPU provider: the reference for the other backends."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from persondet.errors import InputError
+from persondet.sidecar import spec_beside
+from persondet.spec import DetectorSpec, spec_from_json
+
+SPEC_KEY = "persondet_spec"
+_ONNX_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+_REMEDY = "export the checkpoint with `persondet export`"
+
+
+class OnnxBackend:
+    """One session. threads: of the graph's operators; None: onnxruntime's choice.
+
+    The spec is the one given, or the one in the model's metadata, or its sidecar's.
+    Raises InputError where the model cannot be read, has no spec, or does not fit it.
+    """
+
+    def __init__(
+        self, path: str | Path, spec: DetectorSpec | None = None, *, threads: int | None = None
+    ) -> None:
+        path = Path(path)
+        self.name = path.name
+        self.session = _session(path, threads)
+        self.spec = spec or _own_spec(path, self.session)
+        if problems := list(_misfits(self.session, self.spec)):
+            raise InputError("\n  ".join([f"{path} does not fit its spec; {_REMEDY}", *problems]))
+        used = "" if threads is None else f", {threads} threads"
+        self.device = f"CPU, onnxruntime {onnxruntime.__version__}{used}"
+
+    def infer(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
+        """The input tensor to {"scores": (1, A, C), "boxes": (1, A, 4)}, float32, spec's names."""
+        names = [self.spec.scores_name, self.spec.boxes_name]
+        outputs = self.session.run(names, {self.spec.input_name: tensor})
+        return dict(zip(names, outputs, strict=True))
+
+    def close(self) -> None:
+        del self.session
+
+
+def _session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised, and printed once
+    options.intra_op_num_threads = threads or 0
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no class of their own above them
+        raise InputError(
+            f"cannot load {path}: expected an ONNX model that onnxruntime runs; "
+            f"{_first_line(error)}; is the file whole? Otherwise {_REMEDY}"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _own_spec(path: Path, session: onnxruntime.InferenceSession) -> DetectorSpec:
+    text = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
+    if text is not None:
+        try:
+            return spec_from_json(text)
+        except InputError as error:
+            raise InputError(f"{path}, metadata {SPEC_KEY}: {error}; {_REMEDY}") from None
+    spec = spec_beside(path)
+    if spec is None:
+        tensors = [*session.get_inputs(), *session.get_outputs()]
+        shown = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
+        raise InputError(
+            f"{path} does not say how to feed it and how to read its outputs: no {SPEC_KEY} in its "
+            f"metadata, no sidecar beside it (its inputs and outputs: {shown}); {_REMEDY}, or "
+            "give --spec FILE"
+        )
+    return spec
+
+
+def _misfits(session: onnxruntime.InferenceSession, spec: DetectorSpec):
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    expected_in = {spec.input_name: (spec.input_shape, _ONNX_TYPES[spec.input_dtype])}
+    expected_out = {
+        spec.scores_name: ((1, spec.num_anchors, spec.num_classes), "tensor(float)"),
+        spec.boxes_name: ((1, spec.num_anchors, 4), "tensor(float)"),
+    }
+    for side, expected, tensors in (
+        ("input", expected_in, inputs),
+        ("output", expected_out, outputs),
+    ):
+        found = {tensor.name: (tuple(tensor.shape), tensor.type) for tensor in tensors}
+        for name, (shape, kind) in expected.items():
+            if name not in found:
+                yield f"{side} {name!r} is missing, found {', '.join(found) or 'none'}"
+            elif found[name] != (shape, kind):
+                dynamic = not all(isinstance(size, int) for size in found[name][0])
+                hint = " (dynamic shapes: export with fixed ones)" if dynamic else ""
+                yield (
+                    f"{side} {name!r}: expected {shape} {kind}, "
+                    f"got {found[name][0]} {found[name][1]}{hint}"
+                )
+        if side == "input" and len(found) > 1:
+            yield f"expected one input, found {', '.join(found)}"
