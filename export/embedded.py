@@ -1,0 +1,104 @@
+"""The toolchain `embedded`: real DLC files written by Qualcomm's own libraries, without the SDK.
+
+onnxruntime's QNN execution provider hands each subgraph that it takes to libQnnIr, which writes it
+as a DLC. The whole graph must be one subgraph: a node that QNN refuses would silently stay out.
+"""
+
+import json
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from export.child import run_module
+from export.onnx_model import is_quantized
+from export.socs import Soc
+from export.verify import DlcProof, prove_dlc
+from persondet.errors import InputError, PersondetError
+from persondet.spec import DetectorSpec
+from runtime.qairt.container import repack
+from runtime.qairt.reader import read_dlc
+
+PACKAGES = ("onnxruntime-qnn", "onnxruntime", "onnx")
+_TIMEOUT_S = 600.0
+_PRINTED_NODES = 20
+
+
+def write_dlc(onnx_path: Path, destination: Path, spec: DetectorSpec) -> DlcProof:
+    """Write the ONNX graph (float or QDQ) as a DLC and prove that it is that graph.
+
+    The file gets right CRCs and is read back by Qualcomm's loader.
+    Raises InputError naming the nodes that QNN does not take, PersondetError where the libraries
+    fail or the file is not the graph.
+    """
+    _require_libraries()
+    with tempfile.TemporaryDirectory(prefix="persondet-dlc-") as folder:
+        job = {"job": "dlc", "onnx": str(onnx_path.absolute()), "folder": folder}
+        files = _run(job, onnx_path, what=f"writing the DLC of {onnx_path}")
+        if len(files) != 1:
+            raise PersondetError(
+                f"writing the DLC of {onnx_path} gave {len(files)} files instead of one: the "
+                "graph was split into subgraphs, which a DLC cannot hold"
+            )
+        repack(Path(folder, files[0]), destination)
+    return prove_dlc(onnx.load(onnx_path), spec, read_dlc(destination), onnx_path)
+
+
+def write_context_binary(onnx_path: Path, destination: Path, soc: Soc) -> None:
+    """Compile the ONNX graph ahead of time for one SoC; the HTP loads the result as it is.
+
+    A float graph is computed in half precision: the HTP has no float32.
+    Raises InputError where the SoC does not take the graph, PersondetError where compiling fails.
+    """
+    _require_libraries()
+    fp16 = not is_quantized(onnx.load(onnx_path))
+    with tempfile.TemporaryDirectory(prefix="persondet-context-") as folder:
+        job = {
+            "job": "context",
+            "onnx": str(onnx_path.absolute()),
+            "binary": str(Path(folder, "graph.bin")),
+            "soc_model": soc.model,
+            "arch": soc.arch,
+            "fp16": fp16,
+        }
+        what = f"compiling {onnx_path} for {soc.name}"
+        try:
+            files = _run(job, onnx_path, what=what)
+        except PersondetError as error:
+            if not fp16:
+                raise
+            raise InputError(
+                f"{error}\n{soc.name} may not run float graphs at all (its HTP has no fp16): "
+                "quantize the model and compile that"
+            ) from None
+        if len(files) != 1:
+            raise PersondetError(f"{what} gave {len(files)} binaries instead of one")
+        destination.write_bytes(Path(folder, files[0]).read_bytes())
+
+
+def _require_libraries() -> None:
+    if find_spec("onnxruntime_qnn") is None:
+        raise InputError(
+            "the embedded toolchain is the wheel onnxruntime-qnn, which is not installed: "
+            "pip install 'persondet[full]' (Python 3.11 or newer, Linux x86-64 or aarch64)"
+        )
+
+
+def _run(job: dict[str, Any], onnx_path: Path, *, what: str) -> list[str]:
+    answer = run_module(
+        "export.embedded_worker", [json.dumps(job)], what=what, timeout_s=_TIMEOUT_S
+    )
+    if "files" in answer:
+        return answer["files"]
+    refused = [f"{name} ({op_type})" for name, op_type in answer["refused"]]
+    if not refused:
+        raise PersondetError(f"{what} failed: {answer['message']}")
+    more = len(refused) - _PRINTED_NODES
+    raise InputError(
+        f"{onnx_path} cannot become a DLC: Qualcomm's HTP does not take the nodes "
+        + ", ".join(refused[:_PRINTED_NODES])
+        + (f" and {more} more" if more > 0 else "")
+        + "; replace these operations in the model"
+    )

@@ -1,0 +1,210 @@
+"""Checkpoint to ONNX: post-processing separated out, simplified, and compared with torch."""
+
+import dataclasses
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxsim
+import torch
+
+from export.onnx_model import interface_problems, store_spec
+from persondet.checkpoint import Checkpoint
+from persondet.errors import InputError, PersondetError
+from persondet.images import read_image_rgb
+from persondet.preprocess import preprocess
+from persondet.sidecar import replacing, write_sidecar
+from persondet.spec import INPUT_FORMATS, DetectorSpec, spec_to_json
+
+DEFAULT_OPSET = 17
+OPSETS = range(9, 21)  # what torch's exporter and the op mappings below cover
+TOLERANCE = 1e-4  # max abs difference between torch and the ONNX file on the check picture
+CHECK_PICTURE = Path(__file__).parent / "check_picture.jpg"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """max_abs: largest absolute difference to torch, by output name."""
+
+    path: Path
+    spec: DetectorSpec
+    opset: int
+    picture: Path
+    max_abs: dict[str, float]
+
+
+def export_onnx(
+    checkpoint: Checkpoint,
+    destination: Path,
+    *,
+    input_format: str = "float-nchw",
+    opset: int = DEFAULT_OPSET,
+    picture: Path = CHECK_PICTURE,
+) -> ExportResult:
+    """Write `destination` and its sidecar.
+
+    Outputs: scores (1, A, classes) logits and boxes (1, A, 4) offsets; batch norm is folded.
+    Raises InputError for an unknown format or opset, PersondetError where the written graph does
+    not give torch's outputs to 1e-4 on the picture; then no file is left.
+    """
+    model, spec = onnx_from_checkpoint(checkpoint, input_format=input_format, opset=opset)
+    image_rgb = read_image_rgb(picture)
+    max_abs = compare_with_torch(model, spec, checkpoint, image_rgb)
+    worst = max(max_abs, key=lambda name: max_abs[name])
+    if not max_abs[worst] <= TOLERANCE:
+        raise PersondetError(
+            f"the ONNX graph of {checkpoint.path} does not give torch's outputs: {worst} differs "
+            f"by {max_abs[worst]:.3g} on {picture.name}, allowed {TOLERANCE:g}; no file was "
+            "written. Weights of very large magnitude can cause this; check the training"
+        )
+    with replacing(destination) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    write_sidecar(
+        Path(destination),
+        step="export",
+        inputs=[checkpoint.path],
+        spec=spec,
+        packages=("torch", "onnx", "onnxsim", "onnxruntime"),
+        details={
+            "opset": opset,
+            "check_picture": picture.name,
+            "max_abs_difference_to_torch": max_abs,
+            "notes": list(checkpoint.notes),
+        },
+    )
+    return ExportResult(Path(destination), spec, opset, Path(picture), max_abs)
+
+
+def onnx_from_checkpoint(
+    checkpoint: Checkpoint, *, input_format: str = "float-nchw", opset: int = DEFAULT_OPSET
+) -> tuple[onnx.ModelProto, DetectorSpec]:
+    """The simplified and checked ONNX graph in memory, its spec in its metadata."""
+    if input_format not in INPUT_FORMATS:
+        raise InputError(
+            f"unknown input format {input_format!r}, expected one of {', '.join(INPUT_FORMATS)}"
+        )
+    if opset not in OPSETS:
+        raise InputError(f"opset {opset} is out of range, expected {OPSETS[0]} to {OPSETS[-1]}")
+    if input_format == "uint8-nhwc" and opset < 10:
+        raise InputError("a uint8 input needs opset 10 or newer (DequantizeLinear)")
+    spec = dataclasses.replace(checkpoint.spec, input_format=input_format)
+    model = _simplified(_traced(checkpoint, spec, opset))
+    if input_format == "uint8-nhwc":
+        _take_bytes(model, spec)
+    store_spec(model, spec, spec_to_json(spec))
+    model.producer_name = "persondet"
+    onnx.checker.check_model(model, full_check=True)
+    if problems := list(interface_problems(model, spec)):
+        raise PersondetError(f"the exported graph is wrong: {'; '.join(problems)}")
+    leftover = {node.op_type for node in model.graph.node} & {"BatchNormalization", "Pad"}
+    if leftover:
+        raise PersondetError(f"the exported graph still has {', '.join(leftover)} nodes")
+    return model, spec
+
+
+def compare_with_torch(
+    model: onnx.ModelProto, spec: DetectorSpec, checkpoint: Checkpoint, image_rgb: np.ndarray
+) -> dict[str, float]:
+    """Largest absolute difference by output, onnxruntime against torch, on one picture."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [spec.scores_name, spec.boxes_name]
+    found = session.run(names, {spec.input_name: preprocess(image_rgb, spec)})
+    float_spec = dataclasses.replace(spec, input_format="float-nchw")
+    with torch.inference_mode():
+        expected = checkpoint.network(torch.from_numpy(preprocess(image_rgb, float_spec)))
+    return {
+        name: float(np.abs(ours - theirs.numpy()).max())
+        for name, ours, theirs in zip(names, found, expected, strict=True)
+    }
+
+
+class _NhwcInput(torch.nn.Module):
+    """The network behind a transpose, which a DLC cancels against its own NHWC layout."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images_nhwc: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.network(images_nhwc.permute(0, 3, 1, 2))
+
+
+def _traced(checkpoint: Checkpoint, spec: DetectorSpec, opset: int) -> onnx.ModelProto:
+    nchw = spec.input_format == "float-nchw"
+    network = checkpoint.network if nchw else _NhwcInput(checkpoint.network)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The tracing exporter is deprecated in favour of one that needs onnxscript and opset 18;
+        # old converters need old opsets.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            (torch.zeros(spec.input_shape),),
+            buffer,
+            input_names=[spec.input_name],
+            output_names=[spec.scores_name, spec.boxes_name],
+            opset_version=opset,
+            dynamo=False,
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    simplified, equal = onnxsim.simplify(model)
+    if not equal:
+        raise PersondetError("onnxsim changed the outputs of the graph; please report this")
+    return simplified
+
+
+def _take_bytes(model: onnx.ModelProto, spec: DetectorSpec) -> None:
+    """Make the graph's float NHWC input the camera's bytes, the normalisation inside.
+
+    DequantizeLinear gives (pixel - zero_point) * scale, which is the normalisation itself where
+    the mean is a whole number: (pixel - 127) / 128. A fraction of a mean is subtracted behind it.
+    """
+    graph = model.graph
+    mean, std = _single(spec.mean_rgb, "mean"), _single(spec.std_rgb, "std")
+    zero_point, remainder = int(mean), mean - int(mean)
+    normalised = f"{spec.input_name}_normalised"
+    for node in graph.node:
+        node.input[:] = [normalised if name == spec.input_name else name for name in node.input]
+    graph.initializer.extend(
+        [
+            onnx.numpy_helper.from_array(np.float32(1 / std), "image_scale"),
+            onnx.numpy_helper.from_array(np.uint8(zero_point), "image_zero_point"),
+        ]
+    )
+    dequantized = f"{spec.input_name}_dequantized" if remainder else normalised
+    nodes = [
+        onnx.helper.make_node(
+            "DequantizeLinear",
+            [spec.input_name, "image_scale", "image_zero_point"],
+            [dequantized],
+            "image_dequantize",
+        )
+    ]
+    if remainder:
+        shift = onnx.numpy_helper.from_array(np.array([remainder / std], np.float32), "image_shift")
+        graph.initializer.append(shift)
+        inputs = [dequantized, "image_shift"]
+        nodes.append(onnx.helper.make_node("Sub", inputs, [normalised], "image_subtract"))
+    for index, node in enumerate(nodes):
+        graph.node.insert(index, node)
+    graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+
+
+def _single(values_rgb: tuple[float, float, float], what: str) -> float:
+    if len(set(values_rgb)) != 1:
+        raise InputError(
+            f"a uint8 input needs one {what} for all three channels, the spec has {values_rgb}; "
+            "export with --input float-nhwc"
+        )
+    return values_rgb[0]

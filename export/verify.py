@@ -1,0 +1,110 @@
+"""Proof that a DLC holds its ONNX graph: interface, operations and parameters compared."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from export.onnx_model import expected_outputs, is_quantized
+from persondet.errors import PersondetError
+from persondet.spec import DetectorSpec
+from runtime.qairt.graph import DlcGraph
+
+CONVOLUTIONS = ("Conv2d", "DepthWiseConv2d")
+_INPUT_DTYPES = {"float32": ("float32",), "uint8": ("uint8", "ufixed8")}
+# ONNX operations that must stand in the DLC under their own names. Activations are fused into
+# convolutions in quantized graphs, reshapes and transposes may cancel.
+_NAMED_OPS = ("Conv", "Add", "Concat")
+_ACTIVATIONS = ("Relu", "Clip")
+
+
+@dataclass(frozen=True)
+class DlcProof:
+    """What was counted in the DLC as Qualcomm's loader reads it."""
+
+    parameters: int
+    ops: dict[str, int]  # op type: count
+
+
+def prove_dlc(
+    model: onnx.ModelProto, spec: DetectorSpec, graph: DlcGraph, path: Path
+) -> DlcProof:
+    """Compare the DLC's graph with the ONNX graph that it was made from.
+
+    Raises PersondetError listing every difference: a node that is missing by name, an input or
+    output of another name, shape or type, a parameter count.
+    """
+    problems = [*_interface_problems(spec, graph), *_missing_nodes(model, graph)]
+    expected, found = onnx_parameters(model), dlc_parameters(graph)
+    if expected != found:
+        problems.append(f"{found:,} convolution parameters, the ONNX has {expected:,}")
+    if problems:
+        raise PersondetError(
+            f"the DLC made from {path} is not that graph: " + "; ".join(problems) + "; "
+            "nothing was written"
+        )
+    return DlcProof(found, dict(Counter(op.type for op in graph.ops).most_common()))
+
+
+def onnx_parameters(model: onnx.ModelProto) -> int:
+    """Weights and biases of all convolutions (seen through DequantizeLinear)."""
+    sizes = {item.name: int(np.prod(item.dims)) for item in model.graph.initializer}
+    sizes |= {
+        node.output[0]: sizes.get(node.input[0], 0)
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+    }
+    return sum(
+        sizes.get(name, 0)
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        for name in node.input[1:]
+    )
+
+
+def dlc_parameters(graph: DlcGraph) -> int:
+    """Weights and biases of all convolutions, as Qualcomm's loader reports them."""
+    return sum(
+        int(np.prod(graph.tensors[name].shape))
+        for op in graph.ops
+        if op.type in CONVOLUTIONS
+        for name in op.inputs[1:]
+    )
+
+
+def _interface_problems(spec: DetectorSpec, graph: DlcGraph) -> Iterable[str]:
+    if set(graph.inputs) != {spec.input_name}:
+        yield f"inputs {', '.join(graph.inputs)}, expected {spec.input_name}"
+    else:
+        tensor = graph.tensors[spec.input_name]
+        if tensor.shape != spec.input_shape or tensor.dtype not in _INPUT_DTYPES[spec.input_dtype]:
+            yield (
+                f"input {tensor.name} is {tensor.dtype} {tensor.shape}, expected "
+                f"{spec.input_dtype} {spec.input_shape}"
+            )
+    expected = expected_outputs(spec)
+    if set(graph.outputs) != set(expected):
+        yield f"outputs {', '.join(graph.outputs)}, expected {', '.join(expected)}"
+        return
+    for name, shape in expected.items():
+        tensor = graph.tensors[name]
+        if tensor.shape != shape or tensor.dtype != "float32":
+            yield f"output {name} is {tensor.dtype} {tensor.shape}, expected float32 {shape}"
+
+
+def _missing_nodes(model: onnx.ModelProto, graph: DlcGraph) -> Iterable[str]:
+    # The writer appends `_token_N` to names; nodes that it renames otherwise are only counted.
+    names = {op.name.rpartition("_token_")[0] or op.name for op in graph.ops}
+    types = set(_NAMED_OPS)
+    if not is_quantized(model):
+        types.update(_ACTIVATIONS)
+    missing = [
+        f"{node.name or node.output[0]} ({node.op_type})"
+        for node in model.graph.node
+        if node.op_type in types and node.name not in names
+    ]
+    if missing:
+        yield "missing nodes " + ", ".join(missing)
