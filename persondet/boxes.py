@@ -23,7 +23,7 @@ def area(boxes_xyxy: np.ndarray) -> np.ndarray:
 
 
 def iou_matrix(boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray) -> np.ndarray:
-    """(N, 4) and (M, 4) to (N, M) intersection over union in [0, 1]; 0 where both are empty."""
+    """(N, 4), (M, 4) to (N, M) intersection over union, float in [0, 1]; 0 where both are empty."""
     # Column by column: numpy is several times faster on long rows than on pairs of numbers.
     ax1, ay1, ax2, ay2 = np.ascontiguousarray(boxes_a_xyxy.T)[:, :, None]
     bx1, by1, bx2, by2 = np.ascontiguousarray(boxes_b_xyxy.T)
@@ -31,4 +31,6 @@ def iou_matrix(boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray) -> np.ndarray
     height = np.minimum(ay2, by2) - np.maximum(ay1, by1)
     intersection = np.maximum(width, 0) * np.maximum(height, 0)
     union = area(boxes_a_xyxy)[:, None] + area(boxes_b_xyxy)[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    union = np.maximum(union, intersection)  # rounding can leave it a trifle smaller
+    iou = np.zeros(union.shape, np.result_type(union, np.float32))
+    return np.divide(intersection, union, out=iou, where=union > 0)

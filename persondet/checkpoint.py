@@ -8,6 +8,7 @@ import dataclasses
 import io
 import math
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,11 +115,10 @@ def _read(path: Path) -> Any:
 
 def _unpicklable(path: Path, head: bytes, error: pickle.UnpicklingError) -> str:
     is_pickle = head.startswith(b"PK") or head[:1] == b"\x80"
-    if is_pickle and "GLOBAL" in str(error):
+    if is_pickle and (found := re.search(r"GLOBAL ([\w.]+)", str(error))):
         return (
-            f"{path} holds Python objects other than tensors (a whole pickled model?), and loading "
-            f"those could run any code; {_EXPECTED}; load it where it was made, with its own "
-            "classes, and save the state_dict"
+            f"{path} holds Python objects other than tensors ({found[1]}), and loading those could "
+            f"run any code; {_EXPECTED}; load it where it was made and save the state_dict alone"
         )
     return (
         f"{path} is not a PyTorch checkpoint: it is damaged, or another kind of file renamed; "
@@ -171,7 +171,7 @@ def _is_float_tensor(value: Any) -> bool:
 
 def _kind(value: Any) -> str:
     if isinstance(value, Tensor):
-        return f"tensor of {str(value.dtype).removeprefix('torch.')}"
+        return f"{value.dtype} tensor, {value.layout}, on {value.device}"
     return type(value).__name__
 
 

@@ -38,15 +38,16 @@ def replacing(destination: Path) -> Iterator[Path]:
     destination is untouched. Raises InputError where the folder cannot be written or is full.
     """
     destination = Path(destination)
-    if destination.is_dir():
-        raise InputError(f"cannot write {destination}: it is a folder; name a file")
     temporary: Path | None = None
     try:
+        if destination.is_dir():
+            raise InputError(f"cannot write {destination}: it is a folder; name a file")
+        if destination.exists() and not destination.is_file():  # /dev/null must not be replaced
+            raise InputError(f"cannot write {destination}: it is not a regular file; name a file")
         destination.parent.mkdir(parents=True, exist_ok=True)
-        temporary = destination.with_name(
-            f".{destination.stem}-{os.getpid()}{destination.suffix}"
-        )
-        temporary.touch()
+        name = f".{destination.stem}-{os.getpid()}{destination.suffix}"
+        destination.with_name(name).touch()
+        temporary = destination.with_name(name)  # from here on there is something to remove
         yield temporary
         _fsync(temporary)
         temporary.replace(destination)
@@ -121,7 +122,12 @@ def read_sidecar(artefact: Path) -> dict[str, Any] | None:
         raise InputError(f"cannot read the sidecar {path}: {error}") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise InputError(f"{path} is not a sidecar of persondet: expected format {FORMAT}")
-    expected, found = record["artefact"]["sha256"], sha256_of(artefact)
+    try:
+        expected, found = str(record["artefact"]["sha256"]), sha256_of(artefact)
+    except (KeyError, TypeError):
+        raise InputError(f"{path} does not say which file it describes; remove it") from None
+    except OSError as error:
+        raise InputError(f"cannot read {artefact}: {error.strerror or error}") from None
     if expected != found:
         raise InputError(
             f"{path} describes another file: it was written for sha256 {expected[:12]}..., "

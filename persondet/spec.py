@@ -7,6 +7,7 @@ flag to know how to feed the model or how to read its outputs.
 import dataclasses
 import json
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,28 +101,60 @@ class DetectorSpec:
         return "uint8" if self.input_format == "uint8-nhwc" else "float32"
 
 
-def _problems(spec: DetectorSpec):
+def _problems(spec: DetectorSpec) -> Iterator[str]:
     if spec.input_format not in INPUT_FORMATS:
         yield f"input_format {spec.input_format!r}, expected one of {', '.join(INPUT_FORMATS)}"
     if spec.score_function not in SCORE_FUNCTIONS:
         yield f"score_function {spec.score_function!r}, expected softmax or sigmoid"
-    if len(spec.class_names) < 2:
-        yield f"{len(spec.class_names)} classes, expected the background and at least one more"
-    if min(spec.input_size_hw) < 1:
-        yield f"input_size_hw {spec.input_size_hw}, expected two positive numbers"
-    if min(spec.std_rgb) <= 0:
+    if len(spec.class_names) < 2 or not all(isinstance(name, str) for name in spec.class_names):
+        yield f"class_names {spec.class_names}, expected the background and at least one more name"
+    if not _are_integers(spec.input_size_hw, 2) or min(spec.input_size_hw) < 1:
+        yield f"input_size_hw {spec.input_size_hw}, expected two positive integers"
+    if not _are_numbers(spec.mean_rgb, 3):
+        yield f"mean_rgb {spec.mean_rgb}, expected three numbers"
+    if not _are_numbers(spec.std_rgb, 3) or min(spec.std_rgb) <= 0:
         yield f"std_rgb {spec.std_rgb}, expected three positive numbers"
-    if min(spec.variances) <= 0:
+    if not _are_numbers(spec.variances, 2) or min(spec.variances) <= 0:
         yield f"variances {spec.variances}, expected two positive numbers"
+    if not _are_numbers((spec.width_mult,), 1) or spec.width_mult <= 0:
+        yield f"width_mult {spec.width_mult!r}, expected a positive number"
+    for name in ("score_threshold", "nms_iou"):
+        value = getattr(spec, name)
+        if not _are_numbers((value,), 1) or not 0 <= value <= 1:
+            yield f"{name} {value!r}, expected a number from 0 to 1"
+    if not _are_integers((spec.top_k,), 1) or spec.top_k < 1:
+        yield f"top_k {spec.top_k!r}, expected a positive integer"
+    names = (spec.input_name, spec.scores_name, spec.boxes_name)
+    if len({name for name in names if name and isinstance(name, str)}) != 3:
+        yield f"input_name, scores_name, boxes_name {names}, expected three different names"
     if not spec.levels:
         yield "no anchor levels"
-    numbers = [spec.width_mult, *spec.mean_rgb, *spec.std_rgb, *spec.variances]
-    for level in spec.levels:
-        numbers += [*level.stride_hw_px, *(side for shape in level.shapes_wh_px for side in shape)]
-        if min(level.grid_hw) < 1 or not level.shapes_wh_px:
-            yield f"anchor level with grid {level.grid_hw}, {len(level.shapes_wh_px)} shapes a cell"
-    if not all(map(math.isfinite, numbers)):
-        yield "a number that is not finite"
+    for index, level in enumerate(spec.levels):
+        yield from _level_problems(f"levels[{index}]", level)
+
+
+def _level_problems(where: str, level: AnchorLevel) -> Iterator[str]:
+    if not _are_integers(level.grid_hw, 2) or min(level.grid_hw) < 1:
+        yield f"{where}: grid_hw {level.grid_hw}, expected two positive integers"
+    if not _are_numbers(level.stride_hw_px, 2) or min(level.stride_hw_px) <= 0:
+        yield f"{where}: stride_hw_px {level.stride_hw_px}, expected two positive numbers"
+    if not level.shapes_wh_px:
+        yield f"{where}: no shapes in a cell"
+    for shape in level.shapes_wh_px:
+        if not _are_numbers(shape, 2) or min(shape) <= 0:
+            yield f"{where}: shape {shape}, expected a positive width and height"
+
+
+def _are_numbers(values: Sequence[Any], count: int) -> bool:
+    """That there are `count` values, each a finite number."""
+    return len(values) == count and all(
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for value in values
+    )
+
+
+def _are_integers(values: Sequence[Any], count: int) -> bool:
+    return _are_numbers(values, count) and all(isinstance(value, int) for value in values)
 
 
 def spec_to_dict(spec: DetectorSpec) -> dict[str, Any]:
@@ -152,14 +185,16 @@ def spec_from_dict(values: Any) -> DetectorSpec:
             if name in values:
                 values[name] = tuple(values[name])
         return DetectorSpec(**values)
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise InputError(f"invalid detector spec: {error} is missing") from None
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"invalid detector spec: {error}") from None
 
 
 def spec_from_json(text: str) -> DetectorSpec:
     try:
         return spec_from_dict(json.loads(text))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"invalid detector spec: not JSON ({error})") from None
 
 

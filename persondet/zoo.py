@@ -61,6 +61,8 @@ def detector_spec(
             f"{network} takes {len(default_ratios)} anchor ratios (height / width), "
             f"got {len(ratios)}"
         )
+    if not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
+        raise InputError(f"anchor ratios (height / width) are positive numbers, got {ratios}")
     names = _class_names(class_names, num_classes, default_names)
     return builder(network, ("background", *names), width_mult, ratios)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from persondet import zoo
+from persondet.errors import InputError
 from persondet.networks.layers import (
     ConvStyle,
     InvertedResidual,
@@ -13,7 +14,7 @@ from persondet.networks.layers import (
     pointwise,
     separable,
 )
-from persondet.networks.ssd import SSD, Tap
+from persondet.networks.ssd import SSD, Tap, check_levels
 from persondet.spec import AnchorLevel, DetectorSpec
 
 # expansion, output channels, blocks, stride of the first block (MobileNetV2, table 2)
@@ -50,7 +51,7 @@ class _Family:
 
 _RELU, _RELU6 = ConvStyle("relu"), ConvStyle("relu6")
 _TF = ConvStyle("relu6", norm_eps=1e-3, padding="tf-same")
-_MAP_38, _MAP_19, _MAP_10 = Tap(7, inside=True), Tap(14, inside=True), Tap(18)
+_MAP_38, _MAP_19, _MAP_10 = Tap(7, 8, inside=True), Tap(14, 16, inside=True), Tap(18, 32)
 _FOUR_EXTRAS = ((512, 0.2), (256, 0.25), (256, 0.5), (64, 0.25))
 
 # The activations, a trap: backbone, extras, classification heads, regression heads.
@@ -81,6 +82,9 @@ NETWORKS = tuple(_FAMILIES)
 
 def mobilenet_v2_ssd(spec: DetectorSpec) -> SSD:
     family = _FAMILIES[spec.network]
+    check_levels(spec, len(family.taps) + len(family.extras), family.taps[0].stride)
+    if int(16 * spec.width_mult) < 1:
+        raise InputError(f"width multiplier {spec.width_mult:g} leaves layers without channels")
     base_net = _backbone(family.backbone, spec.width_mult, spec.input_size_hw)
     channels = [_tap_channels(base_net, tap) for tap in family.taps]
     extras = nn.ModuleList()

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from persondet import zoo
 from persondet.networks.layers import ConvStyle, conv3x3, pointwise, separable
-from persondet.networks.ssd import SSD, Tap
+from persondet.networks.ssd import SSD, Tap, check_levels
 from persondet.spec import AnchorLevel, DetectorSpec
 
 BASE_WIDTHS = {zoo.RFB_C64: 64, zoo.RFB_C32: 32}
 NETWORKS = tuple(BASE_WIDTHS)
 
 _STYLE = ConvStyle("relu")  # throughout
-_TAPS = (Tap(7), Tap(10), Tap(12))
+_TAPS = (Tap(7, 8), Tap(10, 16), Tap(12, 32))
 # (index in base_net, output channels in base widths, stride) of the depthwise blocks
 _DEPTHWISE_BLOCKS = (
     *((1, 2, 1), (2, 2, 2), (3, 2, 1), (4, 4, 2), (5, 4, 1), (6, 4, 1)),
@@ -73,6 +73,7 @@ class ReceptiveFieldBlock(nn.Module):
 
 def rfb_tiny_ssd(spec: DetectorSpec) -> SSD:
     width = BASE_WIDTHS[spec.network]
+    check_levels(spec, len(_TAPS) + 1, _TAPS[0].stride)
     channels = [4 * width, 8 * width, 16 * width, 16 * width]
     return SSD(
         _backbone(width, spec.input_size_hw),

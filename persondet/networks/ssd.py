@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from persondet.errors import InputError
 from persondet.networks.layers import InvertedResidual
 from persondet.spec import DetectorSpec
 
@@ -15,10 +16,27 @@ class Tap:
     """Where a feature map leaves the backbone.
 
     index: after this entry of base_net; inside: instead after the expansion in that block.
+    stride: of the map, in input pixels.
     """
 
     index: int
+    stride: int
     inside: bool = False
+
+
+def check_levels(spec: DetectorSpec, num_levels: int, first_stride: int) -> None:
+    """InputError unless the spec's grids are the maps that the network makes of the input."""
+    grid_hw = tuple(-(-size // first_stride) for size in spec.input_size_hw)
+    expected = []
+    for _ in range(num_levels):
+        expected.append(grid_hw)
+        grid_hw = tuple(-(-size // 2) for size in grid_hw)
+    found = [level.grid_hw for level in spec.levels]
+    if found != expected:
+        raise InputError(
+            f"the anchor levels of the spec do not fit {spec.network} with input HxW "
+            f"{spec.input_size_hw}: expected the grids {expected}, got {found}"
+        )
 
 
 class SSD(nn.Module):

