@@ -168,7 +168,7 @@ def _take_bytes(model: onnx.ModelProto, spec: DetectorSpec) -> None:
     """Make the graph's float NHWC input the camera's bytes, the normalisation inside.
 
     DequantizeLinear gives (pixel - zero_point) * scale, which is the normalisation itself where
-    the mean is a whole number: (pixel - 127) / 128. A fraction of a mean is subtracted behind it.
+    the mean is a whole number: (pixel - 127) / 128. What a mean has behind the point is added after it.
     """
     graph = model.graph
     mean, std = _single(spec.mean_rgb, "mean"), _single(spec.std_rgb, "std")
@@ -192,10 +192,11 @@ def _take_bytes(model: onnx.ModelProto, spec: DetectorSpec) -> None:
         )
     ]
     if remainder:
-        shift = onnx.numpy_helper.from_array(np.array([remainder / std], np.float32), "image_shift")
+        # Add of a negative number: the HTP's graph preparation fails on Sub here.
+        shift = onnx.numpy_helper.from_array(np.array([-remainder / std], np.float32), "image_shift")
         graph.initializer.append(shift)
         inputs = [dequantized, "image_shift"]
-        nodes.append(onnx.helper.make_node("Sub", inputs, [normalised], "image_subtract"))
+        nodes.append(onnx.helper.make_node("Add", inputs, [normalised], "image_shift_add"))
     for index, node in enumerate(nodes):
         graph.node.insert(index, node)
     graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8

@@ -113,7 +113,7 @@ class OpenDlc:
             *(c_void_p, c_void_p, c_uint32, c_void_p, c_void_p, type(interface)),
             *(c_uint32, c_void_p, c_void_p),
         )
-        graphs = ctypes.POINTER(ctypes.POINTER(abi.GraphInfo))()
+        graphs = ctypes.POINTER(abi.GraphInfo)()
         count = c_uint32()
         status = compose(
             *(self._handle, None, 0, backend, context, interface),
@@ -124,7 +124,7 @@ class OpenDlc:
                 f"Qualcomm's loader cannot compose the graph of {self._path} (status {status}); "
                 "the file is damaged or needs another backend; convert the ONNX again"
             )
-        return [graphs[0][index] for index in range(count.value)]
+        return [graphs[index] for index in range(count.value)]
 
     @staticmethod
     def probe(path: str) -> None:
