@@ -9,6 +9,7 @@ import io
 import math
 import pickle
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,8 @@ def _read(path: Path) -> Any:
             head = file.read(16)
         if not head:
             raise InputError(f"{path} is empty; {_EXPECTED}; copy or download it again")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what is wrong is said by an error below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except IsADirectoryError:
@@ -151,13 +153,18 @@ def _float_tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
         found = f"{len(problems)} entries that are not float tensors" if problems else "no tensors"
         raise InputError("\n  ".join([f"{path} holds {found}; {_EXPECTED}", *problems]))
     prefix = "module." if all(key.startswith("module.") for key in state) else ""
-    weights = {key.removeprefix(prefix): v.float().contiguous() for key, v in state.items()}
+    weights = {key.removeprefix(prefix): _plain(value) for key, value in state.items()}
     bad = [key for key, value in weights.items() if not torch.isfinite(value).all()]
     if bad:
         raise InputError(
             "\n  ".join([f"{path} holds numbers that are not finite (NaN or infinity) in:", *bad])
         )
     return weights
+
+
+def _plain(value: Tensor) -> Tensor:
+    """float32 in rows, a copy: a channels-last 1x1 weight would still steer torch's kernels."""
+    return value.detach().float().clone(memory_format=torch.contiguous_format)
 
 
 def _is_float_tensor(value: Any) -> bool:
