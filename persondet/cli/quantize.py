@@ -1,0 +1,92 @@
+"""`persondet quantize`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.onnx")
+@click.option(
+    "--calib",
+    type=click.Path(path_type=Path),
+    help="folder of pictures, text list of pictures, or video: the calibration set",
+)
+@click.option(
+    "--encodings",
+    type=click.Path(path_type=Path),
+    help="encodings of an earlier run (.encodings.json) instead of pictures",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="default: MODEL.quantized.dlc"
+)
+@click.option("--per-channel", is_flag=True, help="one symmetric scale an output channel")
+@click.option(
+    "--act-bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="activations"
+)
+@click.option(
+    "--calibration",
+    type=click.Choice(["minmax", "percentile", "entropy", "mse"]),
+    default="minmax",
+    show_default=True,
+    help="how the range of an activation follows from its values",
+)
+@click.option(
+    "--max-pictures",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="taken evenly from the set",
+)
+@click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
+@click.option("--soc", "soc_name", help="SoC to compile for, such as sm8550")
+def command(
+    model: Path,
+    calib: Path | None,
+    encodings: Path | None,
+    output: Path | None,
+    per_channel: bool,
+    act_bits: str,
+    calibration: str,
+    max_pictures: int,
+    context_binary: bool,
+    soc_name: str | None,
+) -> None:
+    """Quantize MODEL.onnx on real pictures and write it as a DLC.
+
+    Writes the DLC, the same graph as QDQ ONNX for onnxruntime, and the encodings as JSON in the
+    form that the vendor's --quantization_overrides reads.
+    """
+    if (calib is None) == (encodings is None):
+        raise click.UsageError("give --calib DIR|LIST|VIDEO, or --encodings FILE of an earlier run")
+
+    from persondet.cli.dlc_output import context_soc, echo_dlc
+    from persondet.cli.progress import progress_bar
+    from quantize.calibration_set import calibration_set
+    from quantize.qdq import Scheme
+    from quantize.quantizer import quantize
+
+    soc = context_soc(context_binary, soc_name)
+    chosen = calibration_set(calib, max_pictures) if calib else None
+    with progress_bar("calibrating", len(chosen) if chosen else None) as advance:
+        result = quantize(
+            model,
+            output or model.with_suffix(".quantized.dlc"),
+            calibration=chosen,
+            encodings=encodings,
+            scheme=Scheme(int(act_bits), per_channel),
+            method=calibration,
+            soc=soc,
+            advance=advance,
+        )
+    if chosen:
+        click.echo(f"calibrated on {len(chosen)} pictures of {chosen.source} ({calibration})")
+        if len(chosen) < 10:
+            click.echo(
+                "note: fewer than 10 pictures; 50 to 100 of the real scene are usual", err=True
+            )
+    for name in result.widened:
+        click.echo(f"note: the scale of {name} was widened so that its bias fits int32", err=True)
+    echo_dlc(result.dlc)
+    click.echo(f"{result.qdq}: the same graph for onnxruntime")
+    click.echo(f"{result.encodings}: encodings for --quantization_overrides, or for --encodings")
