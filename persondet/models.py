@@ -73,7 +73,8 @@ def _short(network: str) -> str:
 
 def _unknown(name: str) -> str:
     known = [model.name for model in named_models()]
-    close = difflib.get_close_matches(name, [*known, *zoo.network_names()], n=2)
+    candidates = dict.fromkeys([*known, *zoo.network_names()])
+    close = difflib.get_close_matches(name, candidates, n=2)
     hint = f"; did you mean {' or '.join(close)}?" if close else "."
     return (
         f"there is no file {name}, and no model of that name{hint} "

@@ -1,0 +1,152 @@
+"""Artefacts take their place whole or not at all; sidecars describe exactly one file."""
+
+import errno
+import json
+import os
+
+import pytest
+
+from persondet import zoo
+from persondet.errors import InputError
+from persondet.sidecar import (
+    read_sidecar,
+    replacing,
+    sha256_of,
+    sidecar_path,
+    spec_beside,
+    write_sidecar,
+)
+
+ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+
+
+@pytest.fixture
+def artefact(tmp_path):
+    path = tmp_path / "model.dlc"
+    path.write_bytes(b"abc")
+    return path
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_replacing_makes_folders_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "new" / "folder" / "model.onnx"
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".onnx"  # writers choose a format by the suffix
+        temporary.write_bytes(b"abc")
+        assert not path.exists()
+    assert path.read_bytes() == b"abc"
+    assert names(path.parent) == ["model.onnx"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
+def test_failures_leave_the_earlier_file(artefact, failure):
+    with pytest.raises(failure), replacing(artefact) as temporary:
+        temporary.write_bytes(b"half")
+        raise failure
+    assert artefact.read_bytes() == b"abc"
+    assert names(artefact.parent) == ["model.dlc"]
+
+
+def test_a_full_disk_is_an_input_error(artefact):
+    refused = pytest.raises(InputError, match=r"cannot write .*model\.dlc: No space left")
+    with refused, replacing(artefact) as temporary:
+        temporary.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert artefact.read_bytes() == b"abc"
+    assert names(artefact.parent) == ["model.dlc"]
+
+
+def test_places_that_cannot_be_written(tmp_path, artefact):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path, reason in [
+        (tmp_path, "it is a folder; name a file"),
+        (pipe, "it is not a regular file"),  # as /dev/null is not
+        (artefact / "below.dlc", "cannot write"),
+        (tmp_path / ("x" * 300), "File name too long"),
+        (tmp_path / ("x" * 250), "File name too long"),  # with the temporary's addition
+    ]:
+        with pytest.raises(InputError, match=reason), replacing(path):
+            pytest.fail("the block must not run")
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["model.dlc", "pipe"]
+
+
+def test_no_permission(tmp_path, monkeypatch):
+    def refused(self, **_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(type(tmp_path), "touch", refused)
+    denied = pytest.raises(InputError, match="Permission denied; check the folder's permissions")
+    with denied, replacing(tmp_path / "model.dlc"):
+        pytest.fail("the block must not run")
+
+
+def test_sidecar_records_what_was_made_from_what(tmp_path, artefact):
+    source = tmp_path / "model.onnx"
+    source.write_bytes(b"")
+    spec = zoo.detector_spec("mb2-ssd-lite-f38")
+    path = write_sidecar(
+        artefact,
+        step="convert",
+        inputs=[source],
+        spec=spec,
+        packages=["numpy", "no-such-package"],
+        details={"soc": None},
+    )
+    assert path == sidecar_path(artefact) == tmp_path / "model.dlc.json"
+    record = read_sidecar(artefact)
+    assert record["artefact"] == {"name": "model.dlc", "sha256": ABC_SHA256, "bytes": 3}
+    assert record["inputs"][0]["name"] == "model.onnx"
+    assert record["step"] == "convert"
+    assert record["details"] == {"soc": None}
+    assert set(record["versions"]) == {"persondet", "python", "numpy"}
+    assert spec_beside(artefact) == spec
+    assert sha256_of(artefact) == ABC_SHA256
+
+
+def test_no_sidecar_and_no_spec(artefact):
+    assert read_sidecar(artefact) is None
+    assert spec_beside(artefact) is None
+    write_sidecar(artefact, step="convert", inputs=[], spec=None)
+    assert spec_beside(artefact) is None
+
+
+def test_a_sidecar_of_another_file_is_noticed(artefact):
+    write_sidecar(artefact, step="convert", inputs=[], spec=None)
+    artefact.write_bytes(b"abd")
+    with pytest.raises(InputError, match=r"describes another file: .* sha256 ba7816bf8f01"):
+        read_sidecar(artefact)
+    artefact.unlink()
+    with pytest.raises(InputError, match=r"cannot read .*model\.dlc: No such file"):
+        read_sidecar(artefact)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "cannot read the sidecar"),
+        ("\udcff", "cannot read the sidecar"),
+        ("[]", "is not a sidecar of persondet: expected format persondet-sidecar-1"),
+        ('{"format": "other"}', "is not a sidecar of persondet"),
+        ('{"format": "persondet-sidecar-1"}', "does not say which file it describes"),
+        ('{"format": "persondet-sidecar-1", "artefact": 3}', "does not say which file"),
+    ],
+)
+def test_files_that_are_no_sidecar(artefact, text, expected):
+    sidecar_path(artefact).write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(InputError, match=expected):
+        read_sidecar(artefact)
+
+
+def test_a_bad_spec_in_a_sidecar(artefact):
+    write_sidecar(artefact, step="convert", inputs=[], spec=None)
+    path = sidecar_path(artefact)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "spec": {"spec_version": 1}}))
+    with pytest.raises(InputError, match="invalid detector spec"):
+        spec_beside(artefact)

@@ -1,0 +1,64 @@
+"""Specs by name."""
+
+import pytest
+
+from persondet import zoo
+from persondet.errors import InputError
+from persondet.zoo import VOC_CLASSES, default_anchor_ratios, detector_spec, network_names
+
+
+def test_the_names():
+    assert network_names() == (
+        *("mb2-ssd-lite-f38", "mb2-ssd-lite-f38-person", "mb2-ssd-lite-f19"),
+        *("rfb-tiny-mb2-ssd-c64", "rfb-tiny-mb2-ssd-c32", "ssdlite-mb2-person"),
+    )
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_defaults(name):
+    spec = detector_spec(name)
+    assert spec.network == name
+    assert spec.num_classes == 2
+    assert spec.class_names == ("background", "head" if name == zoo.F38 else "person")
+    assert spec.input_size_hw == ((240, 320) if name.startswith("rfb") else (300, 300))
+    assert spec.variances == (0.1, 0.2)
+    if name != zoo.SSDLITE_PERSON:
+        assert (spec.mean_rgb, spec.std_rgb) == ((127.0,) * 3, (128.0,) * 3)
+
+
+def test_classes():
+    assert detector_spec(zoo.F38, class_names=["a", "b"]).class_names == ("background", "a", "b")
+    assert detector_spec(zoo.F38, num_classes=3).class_names == (
+        *("background", "class_1", "class_2"),
+    )
+    assert detector_spec(zoo.F19, num_classes=21).class_names == ("background", *VOC_CLASSES)
+    assert len(VOC_CLASSES) == 20
+    assert detector_spec(zoo.F38, class_names=["a"], num_classes=2).num_classes == 2
+    with pytest.raises(InputError, match="2 class names given for 2 classes"):
+        detector_spec(zoo.F38, class_names=["a", "b"], num_classes=2)
+    with pytest.raises(InputError, match="expected the background and at least one more"):
+        detector_spec(zoo.F38, num_classes=1)
+
+
+def test_anchor_ratios():
+    assert default_anchor_ratios(zoo.F38) == (1.7,)
+    assert default_anchor_ratios(zoo.F19) == ()
+    earlier = detector_spec(zoo.RFB_C64, anchor_ratios=[1.7, 1.9, 2.1])
+    assert earlier.levels[0].shapes_wh_px[:2] == ((10, 17.0), (10, 19.0))
+    with pytest.raises(InputError, match=r"takes 1 anchor ratios .* got 2"):
+        detector_spec(zoo.F38, anchor_ratios=[1, 2])
+    with pytest.raises(InputError, match="fixed anchor shapes"):
+        detector_spec(zoo.SSDLITE_PERSON, anchor_ratios=[1])
+    for bad in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="are positive numbers"):
+            detector_spec(zoo.F38, anchor_ratios=[bad])
+
+
+def test_what_a_network_does_not_have():
+    with pytest.raises(InputError, match="unknown network 'f38'; known: mb2-ssd-lite-f38,"):
+        detector_spec("f38")
+    with pytest.raises(InputError, match="has no width multiplier"):
+        detector_spec(zoo.RFB_C32, width_mult=0.5)
+    for bad in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match=r"width_mult .* expected a positive number"):
+            detector_spec(zoo.F38, width_mult=bad)
