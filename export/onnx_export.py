@@ -93,6 +93,8 @@ def onnx_from_checkpoint(
         raise InputError("a uint8 input needs opset 10 or newer (DequantizeLinear)")
     spec = dataclasses.replace(checkpoint.spec, input_format=input_format)
     model = _simplified(_traced(checkpoint, spec, opset))
+    if input_format != "float-nchw":
+        _take_nhwc(model, spec)
     if input_format == "uint8-nhwc":
         _take_bytes(model, spec)
     store_spec(model, spec, spec_to_json(spec))
@@ -126,28 +128,15 @@ def compare_with_torch(
     }
 
 
-class _NhwcInput(torch.nn.Module):
-    """The network behind a transpose, which a DLC cancels against its own NHWC layout."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images_nhwc: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.network(images_nhwc.permute(0, 3, 1, 2))
-
-
 def _traced(checkpoint: Checkpoint, spec: DetectorSpec, opset: int) -> onnx.ModelProto:
-    nchw = spec.input_format == "float-nchw"
-    network = checkpoint.network if nchw else _NhwcInput(checkpoint.network)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The tracing exporter is deprecated in favour of one that needs onnxscript and opset 18;
         # old converters need old opsets.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.eval(),
-            (torch.zeros(spec.input_shape),),
+            checkpoint.network.eval(),
+            (torch.zeros(1, 3, *spec.input_size_hw),),
             buffer,
             input_names=[spec.input_name],
             output_names=[spec.scores_name, spec.boxes_name],
@@ -164,18 +153,39 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     return simplified
 
 
+def _take_nhwc(model: onnx.ModelProto, spec: DetectorSpec) -> None:
+    """Put a transpose behind the input, which a DLC cancels against its own NHWC layout.
+
+    Done on the graph rather than on the module, so that tensors keep their names: encodings of one
+    input format fit the others.
+    """
+    graph = model.graph
+    transposed = f"{spec.input_name}_nchw"
+    _rename_inputs(graph, spec.input_name, transposed)
+    node = onnx.helper.make_node(
+        "Transpose", [spec.input_name], [transposed], "image_transpose", perm=[0, 3, 1, 2]
+    )
+    graph.node.insert(0, node)
+    for dim, size in zip(graph.input[0].type.tensor_type.shape.dim, spec.input_shape, strict=True):
+        dim.dim_value = size
+
+
+def _rename_inputs(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+
+
 def _take_bytes(model: onnx.ModelProto, spec: DetectorSpec) -> None:
     """Make the graph's float NHWC input the camera's bytes, the normalisation inside.
 
     DequantizeLinear gives (pixel - zero_point) * scale, which is the normalisation itself where
-    the mean is a whole number: (pixel - 127) / 128. What a mean has behind the point is added after it.
+    the mean is a whole number: (pixel - 127) / 128. A fraction of a mean is an Add behind it.
     """
     graph = model.graph
     mean, std = _single(spec.mean_rgb, "mean"), _single(spec.std_rgb, "std")
     zero_point, remainder = int(mean), mean - int(mean)
     normalised = f"{spec.input_name}_normalised"
-    for node in graph.node:
-        node.input[:] = [normalised if name == spec.input_name else name for name in node.input]
+    _rename_inputs(graph, spec.input_name, normalised)
     graph.initializer.extend(
         [
             onnx.numpy_helper.from_array(np.float32(1 / std), "image_scale"),
@@ -193,8 +203,8 @@ def _take_bytes(model: onnx.ModelProto, spec: DetectorSpec) -> None:
     ]
     if remainder:
         # Add of a negative number: the HTP's graph preparation fails on Sub here.
-        shift = onnx.numpy_helper.from_array(np.array([-remainder / std], np.float32), "image_shift")
-        graph.initializer.append(shift)
+        shift = np.array([-remainder / std], np.float32)
+        graph.initializer.append(onnx.numpy_helper.from_array(shift, "image_shift"))
         inputs = [dequantized, "image_shift"]
         nodes.append(onnx.helper.make_node("Add", inputs, [normalised], "image_shift_add"))
     for index, node in enumerate(nodes):

@@ -16,6 +16,9 @@ from onnx import numpy_helper
 
 from persondet.errors import InputError
 
+# onnxruntime's quantizer renames what produces a graph output: the output is what it dequantizes.
+_OUTPUT_SUFFIX = "_QuantizeLinear_Input"
+
 
 @dataclass(frozen=True)
 class TensorEncoding:
@@ -39,7 +42,18 @@ class Encodings:
 
 
 def encodings_from_qdq(model: onnx.ModelProto) -> Encodings:
-    """The encodings of a QDQ graph. Biases are left out: theirs follow from the others."""
+    """The encodings of a QDQ graph.
+
+    Left out: biases, whose encodings follow from the others, and what a transpose or reshape makes,
+    which keeps the encoding of its input.
+    """
+    inputs = {value.name for value in model.graph.input}
+    moved = {
+        name.removesuffix(_OUTPUT_SUFFIX)
+        for node in model.graph.node
+        if node.op_type in ("Transpose", "Reshape")
+        for name in node.output
+    } - {value.name for value in model.graph.output}
     constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     activations: dict[str, TensorEncoding] = {}
     params: dict[str, tuple[TensorEncoding, ...]] = {}
@@ -54,8 +68,10 @@ def encodings_from_qdq(model: onnx.ModelProto) -> Encodings:
         found = tuple(_encoding(float(s), int(z), zero_point.dtype) for s, z in pairs)
         if tensor in constants:
             params[tensor.removesuffix("_quantized")] = found
-        elif node.op_type == "QuantizeLinear" or tensor in {v.name for v in model.graph.input}:
-            activations.setdefault(tensor, found[0])
+        elif node.op_type == "QuantizeLinear" or tensor in inputs:
+            name = tensor.removesuffix(_OUTPUT_SUFFIX)
+            if name not in moved:
+                activations.setdefault(name, found[0])
     return Encodings(activations, params)
 
 

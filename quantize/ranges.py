@@ -123,8 +123,9 @@ def _all_outputs_session(
 def _percentile_range(histogram: Histogram, full: tuple[float, float]) -> tuple[float, float]:
     assert histogram.counts is not None
     centres, share = histogram.centres(), np.cumsum(histogram.counts) / histogram.counts.sum()
-    low = centres[np.searchsorted(share, 1 - PERCENTILE / 100)]
-    high = centres[min(np.searchsorted(share, PERCENTILE / 100), _BINS - 1)]
+    tail = 1 - PERCENTILE / 100
+    first, last = np.searchsorted(share, [tail, 1 - tail]).clip(0, _BINS - 1)
+    low, high = float(centres[first]), float(centres[last])
     return max(full[0], min(low, 0.0)), min(full[1], max(high, 0.0))
 
 
