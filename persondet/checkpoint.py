@@ -6,7 +6,6 @@ its classes are read from the keys and shapes. Our own files carry their spec.
 
 import dataclasses
 import io
-import math
 import pickle
 import re
 import warnings
@@ -23,6 +22,7 @@ from persondet.errors import InputError
 from persondet.networks import build_network
 from persondet.networks.rfb import BASE_WIDTHS
 from persondet.networks.ssd import SSD
+from persondet.recognition import network_of, num_classes_of, width_mult_of
 from persondet.sidecar import replacing
 from persondet.spec import DetectorSpec, spec_from_json, spec_to_json
 
@@ -218,7 +218,7 @@ def _recognised_spec(
     class_names: Sequence[str] | None,
     anchor_ratios: Sequence[float] | None,
 ) -> DetectorSpec:
-    network = model or _recognised_network(weights)
+    network = model or network_of(weights)
     if network is None:
         first = ", ".join(list(weights)[:4])
         raise InputError(
@@ -227,58 +227,16 @@ def _recognised_spec(
             "expected base_net, extras, classification_headers and regression_headers. "
             "--model NETWORK lists the differences from one of them"
         )
-    num_classes = _num_classes(weights)
+    num_classes = num_classes_of(weights)
     if class_names and num_classes is not None:
         _check_class_names(path, class_names, num_classes)
     return zoo.detector_spec(
         network,
         class_names=class_names,
         num_classes=num_classes,
-        width_mult=1.0 if network in BASE_WIDTHS else _width_mult(weights),
+        width_mult=1.0 if network in BASE_WIDTHS else width_mult_of(weights),
         anchor_ratios=anchor_ratios,
     )
-
-
-def _recognised_network(weights: Mapping[str, Tensor]) -> str | None:
-    stem = weights.get("base_net.0.0.weight")
-    if stem is None or stem.dim() == 0:
-        return None
-    if "base_net.7.branch0.0.conv.weight" in weights:
-        widths = {width: network for network, width in BASE_WIDTHS.items()}
-        return widths.get(stem.shape[0])
-    levels = {key.split(".")[1] for key in weights if key.startswith("classification_headers.")}
-    if len(levels) == 6:
-        # a depthwise convolution without a bias is the TF Object Detection API's
-        published = "classification_headers.0.0.bias" in weights
-        return zoo.F19 if published else zoo.SSDLITE_PERSON
-    return {4: zoo.F38, 7: zoo.F38_PERSON}.get(len(levels))
-
-
-def _num_classes(weights: Mapping[str, Tensor]) -> int | None:
-    """Classes with the background, from the first level's two heads; None where they are odd."""
-    classes = weights.get("classification_headers.0.3.weight")
-    offsets = weights.get("regression_headers.0.3.weight")
-    if classes is None or offsets is None or classes.dim() == 0 or offsets.dim() == 0:
-        return None
-    number, rest = divmod(classes.shape[0] * 4, max(offsets.shape[0], 1))
-    return number if rest == 0 and number >= 2 else None
-
-
-def _width_mult(weights: Mapping[str, Tensor]) -> float:
-    """The shortest decimal w with int(c * w) output channels in the layers of width c."""
-    layers = {"base_net.0.0": 32, "base_net.7.conv.6": 64, "base_net.14.conv.6": 160}
-    layers["base_net.17.conv.6"] = 320
-    found = [
-        (channels, weights[f"{layer}.weight"].shape[0])
-        for layer, channels in layers.items()
-        if weights.get(f"{layer}.weight") is not None and weights[f"{layer}.weight"].dim()
-    ]
-    low = max((width / channels for channels, width in found), default=1.0)
-    for digits in range(1, 7):
-        candidate = math.ceil(low * 10**digits - 1e-9) / 10**digits
-        if candidate > 0 and all(int(c * candidate) == width for c, width in found):
-            return candidate
-    return 1.0  # no multiplier gives these shapes: the comparison of shapes will say so
 
 
 def _filled_network(path: Path, spec: DetectorSpec, weights: dict[str, Tensor]) -> SSD:

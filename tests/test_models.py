@@ -94,7 +94,7 @@ def test_shipped_models_are_found_by_name(tmp_path, monkeypatch):
     [
         ("mb2-ssd-lite-f38", r"`persondet init mb2-ssd-lite-f38 -o f38\.pth` writes an untrained"),
         ("mb_ssd_lite_f38", "did you mean mb2-ssd-lite-f38"),
-        ("ssdlite-mb2-persons", r"did you mean ssdlite-mb2-person\?"),
+        ("ssdlite-mb2-persons", "did you mean ssdlite-mb2-person"),
         ("models/none.onnx", r"there is no file models/none\.onnx, .*one of: .*ssdlite-mb2-person"),
     ],
 )
