@@ -1,0 +1,54 @@
+"""Tables on standard output: folded to a terminal's width, never cut in a pipe or a file."""
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+_UNLIMITED = 10_000
+
+
+def new_table(first: str, *texts: str, numbers: Sequence[str]) -> Table:
+    """An empty table. Only the first column folds where the terminal is narrow."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column(first, overflow="fold")
+    for name in texts:
+        table.add_column(name, no_wrap=True)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def labelled_lines(lines: Iterable[tuple[str, str]]) -> Table:
+    """`label: text` with the texts below one another; a label said twice is shown once."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    previous = None
+    for label, text in lines:
+        table.add_row("" if label == previous else f"{label}:", text)
+        previous = label
+    return table
+
+
+def print_to_stdout(*contents: Table | str) -> None:
+    """Print tables and lines; text in square brackets is text, not markup."""
+    console = Console(markup=False, highlight=False)
+    for content in contents:
+        if isinstance(content, str):
+            print(content)
+        elif console.is_terminal:
+            console.print(content)
+        else:
+            print(_whole(content))
+
+
+def _whole(table: Table) -> str:
+    """The table as wide as its longest cells, without the blanks at the ends of lines."""
+    console = Console(markup=False, highlight=False, width=_UNLIMITED, color_system=None)
+    console.width = max(Measurement.get(console, console.options, table).maximum, 1)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
