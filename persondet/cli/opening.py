@@ -1,0 +1,70 @@
+"""A MODEL, as the user names it, to a backend."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from persondet.errors import InputError
+from persondet.models import resolve_model
+from persondet.sidecar import spec_beside
+from persondet.spec import DetectorSpec, spec_from_dict
+from runtime.backend import Backend, model_kind, open_backend
+
+
+def open_model(model: str, spec_path: Path | None = None, threads: int | None = None) -> Backend:
+    """Open a file or a model's name.
+
+    spec_path: used for a DLC that came without its sidecar and for a .pth, whose own anchors may
+    be guessed; other files carry their spec. Raises InputError as `open_backend` does.
+    """
+    path = resolve_model(model)
+    kind = model_kind(path)
+    options: dict[str, Any] = {}
+    if threads is not None:
+        if kind == "dlc":
+            raise InputError(f"{model}: --threads is of onnxruntime and PyTorch; a DLC has none")
+        options["threads"] = threads
+    spec = None
+    if spec_path is not None and (kind == "pth" or (kind == "dlc" and not spec_beside(path))):
+        spec = read_spec(spec_path)
+    backend = open_backend(path, spec, **options)
+    for note in getattr(backend, "notes", ()):
+        click.echo(f"note: {note}", err=True)
+    return backend
+
+
+def read_spec(path: Path) -> DetectorSpec:
+    """The spec in a sidecar, or a spec alone, as JSON."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{path} is no JSON file; expected a sidecar or a spec") from None
+    is_sidecar = isinstance(record, dict) and "spec" in record
+    try:
+        return spec_from_dict(record["spec"] if is_sidecar else record)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def load_libraries(model: str) -> bool:
+    """Import what the model's backend needs, so that opening it is timed without that.
+
+    Returns whether it runs on an emulated chip.
+    """
+    kind = model_kind(resolve_model(model))
+    if kind == "dlc":
+        import runtime.dlc_backend
+        from runtime.qairt.libraries import is_emulated
+
+        return is_emulated()
+    if kind == "pth":
+        import torch  # noqa: F401
+
+        import persondet.checkpoint  # noqa: F401
+    else:
+        import runtime.onnx_backend  # noqa: F401
+    return False
