@@ -1,0 +1,86 @@
+"""The chain of rooms: a folder imports only from folders to its left."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CHAIN = ("persondet", "runtime", "export", "quantize", "benchmarks")
+COMPOSITION_ROOT = ROOT / "persondet" / "cli"
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _modules(room: str) -> list[Path]:
+    paths = sorted((ROOT / room).rglob("*.py"))
+    assert paths, f"no modules in {room}"
+    return [path for path in paths if not path.is_relative_to(COMPOSITION_ROOT)]
+
+
+@pytest.mark.parametrize("room", CHAIN)
+def test_a_room_imports_only_from_its_left(room: str) -> None:
+    forbidden = CHAIN[CHAIN.index(room) + 1 :]
+    for path in _modules(room):
+        for name in _imports(path):
+            assert name.partition(".")[0] not in forbidden, f"{path.relative_to(ROOT)}: {name}"
+
+
+@pytest.mark.parametrize("room", CHAIN)
+def test_nobody_imports_the_command_line(room: str) -> None:
+    for path in _modules(room):
+        for name in _imports(path):
+            assert not name.startswith("persondet.cli"), f"{path.relative_to(ROOT)}: {name}"
+
+
+def test_only_named_modules_start_processes() -> None:
+    """One place on the laptop's side; and the reader's probe of files without checksums."""
+    starters = {
+        path.relative_to(ROOT).as_posix()
+        for room in CHAIN
+        for path in (ROOT / room).rglob("*.py")
+        if _imports(path) & {"subprocess", "multiprocessing", "os.system", "os.popen"}
+    }
+    assert starters <= {"export/child.py", "runtime/qairt/reader.py", "runtime/qairt/probe.py"}
+
+
+def test_the_runtime_imports_without_torch_onnx_click() -> None:
+    """On a device: numpy, opencv and a backend's libraries."""
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in _modules("runtime")
+        if path.name != "__init__.py"
+    ]
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'onnx', 'onnxsim', 'click', 'rich'):\n"
+        "    sys.modules[name] = None\n"
+        f"for name in {modules!r}:\n"
+        "    __import__(name)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["detect", "--help"], ["convert", "--help"]])
+def test_help_loads_no_heavy_library(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from persondet.cli import cli\n"
+        f"try:\n    cli.main({arguments!r}, standalone_mode=False)\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'cv2', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True)
