@@ -60,16 +60,23 @@ class DetectionSums:
         self._vanished: list[np.ndarray] = []
         self._appeared: list[np.ndarray] = []
 
-    def add(self, reference: Detections, other: Detections) -> None:
-        """The two models' detections in one picture."""
+    def add(self, reference: Detections, other: Detections) -> float:
+        """The two models' detections in one picture; returns how much those two disagree.
+
+        That is the sum of the scores of what vanished or appeared, and of the score differences of
+        what was matched.
+        """
         pairs = match_detections(reference, other)
         ours, theirs = pairs[:, 0], pairs[:, 1]
         iou = iou_matrix(reference.boxes_xyxy_px, other.boxes_xyxy_px)
         self._counts += (len(reference), len(other))
-        self._score_differences.append(np.abs(other.scores[theirs] - reference.scores[ours]))
+        moved = np.abs(other.scores[theirs] - reference.scores[ours])
+        vanished, appeared = np.delete(reference.scores, ours), np.delete(other.scores, theirs)
+        self._score_differences.append(moved)
         self._ious.append(iou[ours, theirs])
-        self._vanished.append(np.delete(reference.scores, ours))
-        self._appeared.append(np.delete(other.scores, theirs))
+        self._vanished.append(vanished)
+        self._appeared.append(appeared)
+        return float(moved.sum() + vanished.sum() + appeared.sum())
 
     def difference(self) -> DetectionDifference:
         score_differences, ious = _joined(self._score_differences), _joined(self._ious)

@@ -1,6 +1,7 @@
 """Tables on standard output: folded to a terminal's width, never cut in a pipe or a file."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -34,21 +35,23 @@ def labelled_lines(lines: Iterable[tuple[str, str]]) -> Table:
 
 
 def print_to_stdout(*contents: Table | str) -> None:
-    """Print tables and lines; text in square brackets is text, not markup."""
-    console = Console(markup=False, highlight=False)
+    """Print tables and lines; what a name holds is text, never markup."""
+    console = _console()
     for content in contents:
-        if isinstance(content, str):
-            print(content)
-        elif console.is_terminal:
+        if console.is_terminal:
             console.print(content)
         else:
-            print(_whole(content))
+            print(_whole(content) if isinstance(content, Table) else content)
 
 
 def _whole(table: Table) -> str:
     """The table as wide as its longest cells, without the blanks at the ends of lines."""
-    console = Console(markup=False, highlight=False, width=_UNLIMITED, color_system=None)
+    console = _console(width=_UNLIMITED, color_system=None)
     console.width = max(Measurement.get(console, console.options, table).maximum, 1)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _console(**options: Any) -> Console:
+    return Console(markup=False, emoji=False, highlight=False, **options)

