@@ -11,6 +11,7 @@ from export.verify import DlcProof
 from persondet.sidecar import replacing, write_sidecar
 from persondet.spec import DetectorSpec
 
+
 @dataclass(frozen=True)
 class ConvertResult:
     path: Path

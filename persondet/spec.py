@@ -96,6 +96,14 @@ class DetectorSpec:
         return (1, 3, height, width) if self.input_format == "float-nchw" else (1, height, width, 3)
 
     @property
+    def output_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """Shapes of the graph's outputs by name: scores (1, A, classes) and boxes (1, A, 4)."""
+        return {
+            self.scores_name: (1, self.num_anchors, self.num_classes),
+            self.boxes_name: (1, self.num_anchors, 4),
+        }
+
+    @property
     def input_dtype(self) -> str:
         """numpy name of the graph input's element type."""
         return "uint8" if self.input_format == "uint8-nhwc" else "float32"

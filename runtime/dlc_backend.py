@@ -1,5 +1,7 @@
 """The backend `dlc`: Qualcomm's libraries, the chip on a board and its emulation on x86-64."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,13 @@ import numpy as np
 from persondet.errors import InputError, PersondetError
 from persondet.sidecar import sidecar_path, spec_beside
 from persondet.spec import DetectorSpec
-from runtime.qairt.executor import DEFAULT_ARCH, DlcExecutor
+from runtime.qairt.abi import NUMPY_DTYPES
+from runtime.qairt.executor import DlcExecutor
 from runtime.qairt.graph import DlcTensor
 from runtime.qairt.libraries import is_emulated
+
+DEFAULT_ARCH = 75  # to emulate; v73 and later are quicker to emulate than v68
+_CHIP_HAS_ITS_OWN = "the Hexagon architecture can be chosen only where it is emulated (x86-64)"
 
 
 class DlcBackend:
@@ -19,24 +25,23 @@ class DlcBackend:
     Raises InputError for a file that cannot be read, has no spec, or does not fit it.
     """
 
-    name = "dlc"
-
     def __init__(
         self, path: Path, spec: DetectorSpec | None = None, *, arch: int | None = None
     ) -> None:
-        self.path = Path(path)
+        path = Path(path)
+        self.name = path.name
         self.emulated = is_emulated()
-        if self.emulated:
-            arch = arch or DEFAULT_ARCH
-        elif arch is not None:
-            raise InputError("the Hexagon architecture can be chosen only where it is emulated")
-        self._executor = DlcExecutor(self.path, arch=arch)
-        try:
-            self.spec = spec or _spec_of(self.path)
-            _check_interface(self.path, self.spec, self._executor)
-        except BaseException:
-            self._executor.close()
-            raise
+        if arch is not None and not self.emulated:
+            raise InputError(_CHIP_HAS_ITS_OWN)
+        if arch is None and self.emulated:
+            arch = DEFAULT_ARCH
+        self._executor = DlcExecutor(path, arch=arch)
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self.close)
+            self.spec = spec or _spec_of(path)
+            if problems := list(_misfits(self.spec, self._executor)):
+                raise InputError("\n  ".join([f"{path} does not fit its spec:", *problems]))
+            on_failure.pop_all()
         build = self._executor.library.build_id
         self.device = (
             f"emulated Hexagon v{arch} on this CPU (QAIRT {build}); its times are not the chip's"
@@ -67,28 +72,26 @@ def _spec_of(path: Path) -> DetectorSpec:
     return spec
 
 
-def _check_interface(path: Path, spec: DetectorSpec, executor: DlcExecutor) -> None:
-    problems = []
+def _misfits(spec: DetectorSpec, executor: DlcExecutor) -> Iterator[str]:
     if set(executor.inputs) != {spec.input_name}:
-        problems.append(f"inputs {', '.join(executor.inputs)}, expected {spec.input_name}")
-    elif executor.inputs[spec.input_name].shape != spec.input_shape:
-        shape = executor.inputs[spec.input_name].shape
-        problems.append(f"input shape {shape}, expected {spec.input_shape}")
-    expected = {
-        spec.scores_name: (1, spec.num_anchors, spec.num_classes),
-        spec.boxes_name: (1, spec.num_anchors, 4),
-    }
-    found = {name: tensor.shape for name, tensor in executor.outputs.items()}
-    if found != expected:
-        problems.append(f"outputs {found}, expected {expected}")
-    if problems:
-        raise InputError(f"{path} does not fit its spec ({spec.network}): {'; '.join(problems)}")
+        yield f"expected the one input {spec.input_name}, found {', '.join(executor.inputs)}"
+    else:
+        tensor = executor.inputs[spec.input_name]
+        dtype = NUMPY_DTYPES[tensor.dtype]
+        if (tensor.shape, dtype) != (spec.input_shape, spec.input_dtype):
+            yield (
+                f"input {tensor.name}: expected {spec.input_dtype} {spec.input_shape}, "
+                f"got {dtype} {tensor.shape}"
+            )
+    outputs = {name: tensor.shape for name, tensor in executor.outputs.items()}
+    if outputs != spec.output_shapes:
+        yield f"outputs: expected {spec.output_shapes}, got {outputs}"
 
 
 def _real_values(tensor: DlcTensor, stored: np.ndarray) -> np.ndarray:
     """Stored numbers to float32: real = (stored + offset) * scale."""
-    if tensor.dtype == "float32":
-        return stored
+    if stored.dtype.kind == "f":
+        return stored.astype(np.float32, copy=False)
     encoding = tensor.encoding
     if encoding is None or encoding.axis is not None:
         raise PersondetError(f"output {tensor.name} is {tensor.dtype} without a usable encoding")

@@ -2,8 +2,8 @@
 
 Layouts as in Qualcomm's public headers (QnnTypes.h, QnnInterface.h, QnnSystemInterface.h,
 QnnSystemDlc.h), x86-64 and aarch64 alike, verified by running onnxruntime-qnn 2.7.0. The struct of
-function pointers travels by value, so its size must be the library's own: `interface_slots` knows
-the versions that were tried, and everything else is refused.
+function pointers travels by value, so that a release with one function more would read its
+arguments from the wrong place: only the versions below are accepted (see libraries.py).
 """
 
 import ctypes
@@ -21,33 +21,16 @@ from ctypes import (
 )
 from ctypes import c_void_p as void_p
 
-from persondet.errors import PersondetError
-
 SUCCESS = 0
 PROPERTY_NOT_SUPPORTED = 1000
 
-# core API version of a backend library: number of function pointers in its interface struct
-_SLOTS_BY_CORE_API = {(2, 40): 75, (2, 32): 71}
-SYSTEM_API_MAJOR = 1
-SYSTEM_API_MINOR_MIN = 15  # dlcCreateFromFile and dlcComposeGraphs where the tables below say
-
-
-def interface_slots(core_api: tuple[int, int, int]) -> int:
-    """Function pointers in the interface struct of this core API version.
-
-    Raises PersondetError for a version whose layout is not known: a wrong size crashes.
-    """
-    slots = _SLOTS_BY_CORE_API.get(core_api[:2])
-    if slots is None:
-        known = ", ".join(f"{major}.{minor}" for major, minor in sorted(_SLOTS_BY_CORE_API))
-        raise PersondetError(
-            f"Qualcomm's library has core API {'.'.join(map(str, core_api))}, of which the struct "
-            f"layout is not known here (known: {known}); install onnxruntime-qnn==2.7.0"
-        )
-    return slots
-
+# major and minor of the API versions that the layouts below are of
+CORE_API = (2, 40)
+SYSTEM_API = (1, 15)
+WHEEL = "onnxruntime-qnn==2.7.0"
 
 # Qnn_TensorType_t
+TENSOR_STATIC = 4
 TENSOR_KINDS = {0: "input", 1: "output", 2: "native", 3: "native", 4: "static", 5: "null"}
 
 # Qnn_DataType_t: name here. "ufixed"/"sfixed" are quantized; real = (stored + offset) * scale.
@@ -162,7 +145,6 @@ class _ParamValue(ctypes.Union):
     _fields_ = [("scalar", Scalar), ("tensor", Tensor)]
 
 
-PARAM_SCALAR = 0
 PARAM_TENSOR = 1
 SCALAR_STRING = 0x0608
 
@@ -215,24 +197,16 @@ SYSTEM_DLC_COMPOSE_GRAPHS = 10
 SYSTEM_DLC_FREE = 12
 
 
-class InterfaceHead(ctypes.Structure):
-    """The start of QnnInterface_t, the same in every version."""
+class Interface(ctypes.Structure):
+    """QnnInterface_t; `table`, indexed by the constants below, grows from version to version."""
 
     _fields_ = [
         ("backend_id", c_uint32),
         ("name", c_char_p),
         ("core_api", c_uint32 * 3),
         ("backend_api", c_uint32 * 3),
+        ("table", void_p * 75),
     ]
-
-
-def interface_type(slots: int) -> type[ctypes.Structure]:
-    """QnnInterface_t with a table of this many function pointers."""
-
-    class Interface(ctypes.Structure):
-        _fields_ = [*InterfaceHead._fields_, ("table", void_p * slots)]
-
-    return Interface
 
 
 PROPERTY_HAS_CAPABILITY = 0

@@ -5,6 +5,7 @@ CRC-32 zero, so the check is ours: zip structure, generation, CRCs. What is writ
 CRCs, which the loader accepts as well.
 """
 
+import io
 import json
 import os
 import struct
@@ -26,7 +27,7 @@ class DlcContainer:
     """What the zip says, before its graph is read.
 
     generation: "SNPE 1.x", "SNPE 2.x" or "QAIRT".
-    model_version: major and minor of the `model` entry's header; None in QAIRT containers.
+    model_version: major and minor of the `model` entry's header; None where it has none.
     metadata: the writer's own record (tool, version, command), as found.
     crc_verified: whether each entry carries a CRC and it fits; False where the writer left zeros.
     """
@@ -99,7 +100,7 @@ def _entry_infos(path: Path, data: bytes) -> list[zipfile.ZipInfo]:
         found = "an empty file" if not data else f"a file that starts with {data[:4].hex(' ')}"
         raise InputError(f"{path} is not a DLC: expected a zip container, found {found}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return archive.infolist()
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise InputError(
@@ -139,7 +140,8 @@ def _generation(path: Path, entries: dict[str, bytes]) -> str:
     if version is not None and version[0] == 4:
         return "SNPE 2.x"
     raise InputError(
-        f"{path} is a DLC of an unknown generation (header {entries['model'][:8].hex(' ')}); {_REMEDY}"
+        f"{path} is a DLC of an unknown generation: its entry `model` starts with "
+        f"{entries['model'][:8].hex(' ')}; {_REMEDY}"
     )
 
 

@@ -14,10 +14,12 @@ from runtime.qairt import abi
 from runtime.qairt.chatter import chatter_held_back
 from runtime.qairt.graph import DlcTensor
 from runtime.qairt.libraries import BackendLibrary, function, open_backend
-from runtime.qairt.reader import OpenDlc, check_readable, tensor_from_struct
+from runtime.qairt.loader import OpenDlc
+from runtime.qairt.reader import check_readable
+from runtime.qairt.structs import tensor_from_struct
 
-# Hexagon architecture to emulate when none is asked for.
-DEFAULT_ARCH = 75
+# QnnHtpDevice_Arch_t. The emulation takes any other number too, without a word.
+ARCHS = (68, 69, 73, 75, 79, 81)
 
 _DEVICE_CONFIG_CUSTOM = 0
 _HTP_DEVICE_CONFIG_ARCH = 1
@@ -38,35 +40,35 @@ class _HtpArchConfig(ctypes.Structure):
 class _DeviceConfig(ctypes.Structure):
     """QnnDevice_Config_t (QnnDevice.h)."""
 
-    _fields_ = [("option", c_uint32), ("custom", c_void_p)]
+    _fields_ = [("option", c_uint32), ("custom", ctypes.POINTER(_HtpArchConfig))]
 
 
 class DlcExecutor:
     """A DLC ready to run. `inputs` and `outputs` are its tensors by name; close when done.
 
+    arch: Hexagon architecture to emulate, one of ARCHS; None: the library's choice, on a board the
+    chip's own. One thread at a time may use it.
     Raises InputError for a file that cannot be read, PersondetError where the backend fails.
     """
 
     def __init__(self, path: Path, *, arch: int | None = None) -> None:
         self.path = check_readable(path).path
         self._closing = contextlib.ExitStack()
-        try:
-            with chatter_held_back():
-                self._library = open_backend()
-                self._open(arch)
-        except BaseException:
-            self._closing.close()
-            raise
-
-    @property
-    def library(self) -> BackendLibrary:
-        return self._library
+        self._closed = False
+        with chatter_held_back(), contextlib.ExitStack() as on_failure:
+            on_failure.callback(self.close)
+            self.library: BackendLibrary = open_backend()
+            self._open(arch)
+            on_failure.pop_all()
 
     def execute(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the graph once on stored values: dtype and shape of each tensor as in the file.
 
-        Raises InputError for a wrong name, shape or dtype; PersondetError where execution fails.
+        Raises InputError for a wrong name, shape or dtype; PersondetError where execution fails
+        or the executor is closed.
         """
+        if self._closed:  # its handles are freed: using them would crash
+            raise PersondetError(f"{self.path} is closed; open it again to run it")
         if set(tensors) != set(self.inputs):
             raise InputError(
                 f"{self.path} takes the inputs {', '.join(self.inputs)}, got {', '.join(tensors)}"
@@ -87,6 +89,7 @@ class DlcExecutor:
         return results
 
     def close(self) -> None:
+        self._closed = True
         self._closing.close()
 
     def _open(self, arch: int | None) -> None:
@@ -99,7 +102,7 @@ class DlcExecutor:
             abi.CONTEXT_FREE,
         )
         dlc = self._closing.enter_context(OpenDlc(self.path))
-        graphs = dlc.compose(self._library.interface, backend=backend, context=context)
+        graphs = dlc.compose(self.library.interface, backend=backend, context=context)
         if len(graphs) != 1:
             raise InputError(f"{self.path} holds {len(graphs)} graphs; only one is supported")
         self._take_tensors(graphs[0])
@@ -134,16 +137,16 @@ class DlcExecutor:
         arguments = [(c_void_p, value) for value in leading]
         self._call(name, index, *arguments, (c_void_p, byref(handle)))
         free_types = (c_void_p, c_void_p) if free == abi.CONTEXT_FREE else (c_void_p,)
-        release = function(self._library.interface.table, free, *free_types)
+        release = function(self.library.interface.table, free, *free_types)
         self._closing.callback(release, handle, *([None] * (len(free_types) - 1)))
 
     def _call(self, name: str, index: int, *typed_arguments: tuple[Any, Any]) -> None:
         types = [argument_type for argument_type, _ in typed_arguments]
-        call = function(self._library.interface.table, index, *types)
+        call = function(self.library.interface.table, index, *types)
         status = call(*(value for _, value in typed_arguments))
         if status != abi.SUCCESS:
             raise PersondetError(
-                f"Qualcomm's backend {self._library.path.name} failed in {name} for {self.path} "
+                f"Qualcomm's backend {self.library.path.name} failed in {name} for {self.path} "
                 f"(status {status})"
             )
 
@@ -152,10 +155,13 @@ def _device_configs(arch: int | None) -> Any:
     """A null-terminated list of device configurations; None on a board, which knows its own."""
     if arch is None:
         return None
+    if arch not in ARCHS:
+        known = ", ".join(f"v{known}" for known in ARCHS)
+        raise InputError(f"Hexagon v{arch} cannot be emulated; known: {known}")
     custom = _HtpArchConfig(option=_HTP_DEVICE_CONFIG_ARCH, arch=arch)
-    config = _DeviceConfig(_DEVICE_CONFIG_CUSTOM, ctypes.cast(ctypes.pointer(custom), c_void_p))
-    configs = (ctypes.POINTER(_DeviceConfig) * 2)(ctypes.pointer(config), None)
-    configs.keep_alive = (custom, config)  # type: ignore[attr-defined]
+    config = _DeviceConfig(_DEVICE_CONFIG_CUSTOM, ctypes.pointer(custom))
+    configs = (ctypes.POINTER(_DeviceConfig) * 2)()
+    configs[0] = ctypes.pointer(config)
     return configs
 
 

@@ -25,11 +25,10 @@ class SystemLibrary:
 
 @dataclass(frozen=True)
 class BackendLibrary:
-    """libQnnHtp: executes graphs. `interface` is the library's own table, `core_api` its version."""
+    """libQnnHtp: executes graphs. `interface` is the library's own table."""
 
     path: Path
-    interface: Any
-    core_api: tuple[int, int, int]
+    interface: abi.Interface
     build_id: str
 
 
@@ -60,51 +59,55 @@ def library_folder() -> Path:
     return Path(onnxruntime_qnn.LIB_DIR_FULL_PATH)
 
 
-def open_library(name: str) -> tuple[Path, ctypes.CDLL]:
-    path = library_folder() / name
-    try:
-        return path, ctypes.CDLL(str(path))
-    except OSError as error:
-        raise InputError(f"cannot load Qualcomm's library {path}: {error}") from None
-
-
 @functools.cache
 def open_system() -> SystemLibrary:
     """Raises PersondetError for a system API version whose layout is not known."""
-    path, library = open_library("libQnnSystem.so")
-    pointer = _first_provider(library.QnnSystemInterface_getProviders, path)
+    path, pointer = _open_library("libQnnSystem.so", "QnnSystemInterface_getProviders")
     interface = abi.SystemInterface.from_address(pointer)
-    version = tuple(interface.version)
-    if version[0] != abi.SYSTEM_API_MAJOR or version[1] < abi.SYSTEM_API_MINOR_MIN:
-        raise PersondetError(
-            f"{path} has system API {'.'.join(map(str, version))}, expected "
-            f"{abi.SYSTEM_API_MAJOR}.{abi.SYSTEM_API_MINOR_MIN}; install onnxruntime-qnn==2.7.0"
-        )
+    _check_version(path, "system API", interface.version, abi.SYSTEM_API)
     return SystemLibrary(path, interface.table)
 
 
 @functools.cache
-def open_backend(name: str = "libQnnHtp.so") -> BackendLibrary:
+def open_backend() -> BackendLibrary:
     """Raises PersondetError for a core API version whose layout is not known."""
-    path, library = open_library(name)
-    pointer = _first_provider(library.QnnInterface_getProviders, path)
-    head = abi.InterfaceHead.from_address(pointer)
-    core_api = (head.core_api[0], head.core_api[1], head.core_api[2])
-    interface = abi.interface_type(abi.interface_slots(core_api)).from_address(pointer)
-    return BackendLibrary(path, interface, core_api, _build_id(interface))
+    path, pointer = _open_library("libQnnHtp.so", "QnnInterface_getProviders")
+    interface = abi.Interface.from_address(pointer)
+    _check_version(path, "core API", interface.core_api, abi.CORE_API)
+    return BackendLibrary(path, interface, _build_id(interface))
 
 
-def _first_provider(get_providers: Any, path: Path) -> int:
+def _open_library(name: str, get_providers_name: str) -> tuple[Path, int]:
+    """Load a library and find its first interface; returns the path and the struct's address."""
+    path = library_folder() / name
+    try:
+        get_providers = getattr(ctypes.CDLL(str(path)), get_providers_name)
+    except OSError as error:
+        raise InputError(f"cannot load Qualcomm's library {path}: {error}") from None
+    except AttributeError:
+        raise PersondetError(
+            f"{path} has no function {get_providers_name}; install {abi.WHEEL}"
+        ) from None
     providers = ctypes.POINTER(ctypes.c_void_p)()
     count = ctypes.c_uint32()
     get_providers.restype = abi.Status
     status = get_providers(ctypes.byref(providers), ctypes.byref(count))
     if status != abi.SUCCESS or count.value == 0 or not providers[0]:
-        raise PersondetError(f"{path} offers no interface (status {status})")
-    return providers[0]
+        raise PersondetError(f"{path} offers no interface (status {status}); install {abi.WHEEL}")
+    return path, providers[0]
 
 
-def _build_id(interface: Any) -> str:
+def _check_version(path: Path, what: str, found: Any, expected: tuple[int, int]) -> None:
+    """An unknown version means an unknown struct layout, which crashes."""
+    if tuple(found[:2]) != expected:
+        raise PersondetError(
+            f"{path} has {what} {'.'.join(map(str, found))}, expected "
+            f"{'.'.join(map(str, expected))}, the version whose structs are known here; "
+            f"install {abi.WHEEL}"
+        )
+
+
+def _build_id(interface: abi.Interface) -> str:
     text = ctypes.c_char_p()
     get_build_id = function(interface.table, abi.BACKEND_GET_BUILD_ID, ctypes.c_void_p)
     return (text.value or b"").decode() if get_build_id(ctypes.byref(text)) == abi.SUCCESS else ""
