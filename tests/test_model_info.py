@@ -4,6 +4,8 @@ import csv
 import io
 import json
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -171,3 +173,40 @@ def test_a_dlc_shows_its_ports_and_its_writer(f38_dlc):
     assert "image float32 1x3x300x300" in text
     assert "qnn" in text
     assert "Made from:" in text
+
+
+@pytest.fixture(scope="module")
+def quantized(f38_files, f38_dlc):
+    """f38 from uint8 pictures, quantized on two of noise: its DLC and its QDQ ONNX."""
+    from export.onnx_export import export_onnx
+    from persondet.checkpoint import load_checkpoint
+    from quantize.calibration_set import calibration_set
+    from quantize.quantizer import quantize
+
+    folder = f38_files / "noise"
+    folder.mkdir()
+    for seed in range(2):
+        noise = np.random.default_rng(seed).integers(0, 256, (48, 80, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{seed}.png"), noise)
+    source = f38_files / "bytes.onnx"
+    export_onnx(load_checkpoint(f38_files / "f38.pth"), source, input_format="uint8-nhwc")
+    pictures = calibration_set(folder)
+    return quantize(source, f38_files / "f38.quantized.dlc", calibration=pictures)
+
+
+def test_a_quantized_model_counts_alike_as_dlc_and_qdq_onnx(quantized):
+    dlc, qdq = info_of_file(quantized.dlc.path), info_of_file(quantized.qdq)
+    for info in (dlc, qdq):
+        assert (info.figures.parameters, info.figures.macs) == (2_750_864, 618_007_664)
+    # One byte an element: 45 fused activations are gone from the float estimate's 137 layers.
+    assert dlc.figures.snpe_memory_bytes == qdq.figures.snpe_memory_bytes == 78_251_031
+    assert dlc.figures.peak_activation_bytes == qdq.figures.peak_activation_bytes == 2_700_000
+    assert len(dlc.figures.layers) == len(qdq.figures.layers) == 137 - 45
+
+
+def test_the_encoding_of_a_quantized_input_is_shown(quantized):
+    (port,) = json.loads(invoke(quantized.dlc.path, "--json"))["inputs"]
+    assert (port["dtype"], port["shape"]) == ("ufixed8", [1, 300, 300, 3])
+    assert port["encoding"] == {"scales": [1 / 128], "offsets": [-127], "axis": None}
+    text = invoke(quantized.dlc.path, "--totals")
+    assert "real = (stored -127) * 0.0078125" in text
