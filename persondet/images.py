@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from persondet.errors import InputError
+from persondet.sidecar import replacing
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
@@ -73,6 +74,23 @@ def read_image_rgb(path: str | Path) -> np.ndarray:
     return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
 
 
+def write_image_rgb(path: Path, image_rgb: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 RGB; the format by suffix, such as .png or .jpg (quality 95).
+
+    Raises InputError where the folder cannot be written or OpenCV knows no such format.
+    """
+    quiet_opencv()
+    try:
+        encoded = cv2.imencode(path.suffix, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))[1]
+    except cv2.error as error:
+        raise InputError(
+            f"cannot write the picture {path}: {_reason(error)}; expected a name that ends in "
+            ".png or .jpg"
+        ) from None
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
@@ -103,7 +121,10 @@ def _what_it_is(data: bytes) -> str:
     for mark, offset, words in _NOT_PICTURES:
         if head.startswith(mark, offset):
             return words
-    return f"{len(data)} bytes that begin {data[:8]!r} and are damaged or of another type"
+    return (
+        f"{len(data)} bytes that begin {data[:8]!r} and are damaged, or of a kind that OpenCV does "
+        "not read"
+    )
 
 
 def _reason(error: Exception) -> str:

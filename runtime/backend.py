@@ -36,9 +36,9 @@ class Backend(Protocol):
 def open_backend(path: str | Path, spec: DetectorSpec | None = None, **options: Any) -> Backend:
     """Open a .onnx, .dlc or .pth file.
 
-    spec: instead of the one that the file or its sidecar carries. options: the backend's own, such
-    as `threads`. Raises InputError where the file is not what its suffix says, cannot be read, has
-    no spec, or does not fit its spec.
+    spec: for a .onnx or .dlc that came without its own; of a .pth, instead of its own. options: the
+    backend's, such as `threads`. Raises InputError where the file is not what its suffix says,
+    cannot be read, has no spec, or does not fit it.
     """
     path = Path(path)
     kind = model_kind(path)

@@ -17,7 +17,8 @@ _REMEDY = "export the checkpoint with `persondet export`"
 class OnnxBackend:
     """One session. threads: of the graph's operators; None: onnxruntime's choice.
 
-    The spec is the one given, or the one in the model's metadata, or its sidecar's.
+    The spec is the one in the model's metadata; where other tools have dropped that, the one given,
+    or the one in the model's sidecar.
     Raises InputError where the model cannot be read, has no spec, or does not fit it.
     """
 
@@ -27,7 +28,7 @@ class OnnxBackend:
         path = Path(path)
         self.name = path.name
         self.session = _session(path, threads)
-        self.spec = spec or _own_spec(path, self.session)
+        self.spec = _metadata_spec(path, self.session) or spec or _sidecar_spec(path, self.session)
         if problems := list(_misfits(self.session, self.spec)):
             raise InputError("\n  ".join([f"{path} does not fit its spec; {_REMEDY}", *problems]))
         used = "" if threads is None else f", {threads} threads"
@@ -60,13 +61,17 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _own_spec(path: Path, session: onnxruntime.InferenceSession) -> DetectorSpec:
+def _metadata_spec(path: Path, session: onnxruntime.InferenceSession) -> DetectorSpec | None:
     text = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
-    if text is not None:
-        try:
-            return spec_from_json(text)
-        except InputError as error:
-            raise InputError(f"{path}, metadata {SPEC_KEY}: {error}; {_REMEDY}") from None
+    if text is None:
+        return None
+    try:
+        return spec_from_json(text)
+    except InputError as error:
+        raise InputError(f"{path}, metadata {SPEC_KEY}: {error}; {_REMEDY}") from None
+
+
+def _sidecar_spec(path: Path, session: onnxruntime.InferenceSession) -> DetectorSpec:
     spec = spec_beside(path)
     if spec is None:
         tensors = [*session.get_inputs(), *session.get_outputs()]

@@ -16,8 +16,8 @@ from runtime.backend import Backend, model_kind, open_backend
 def open_model(model: str, spec_path: Path | None = None, threads: int | None = None) -> Backend:
     """Open a file or a model's name.
 
-    spec_path: used for a DLC that came without its sidecar and for a .pth, whose own anchors may
-    be guessed; other files carry their spec. Raises InputError as `open_backend` does.
+    spec_path: used for an ONNX or a DLC that came without its spec, and for a .pth, whose own
+    anchors may be guessed. Raises InputError as `open_backend` does.
     """
     path = resolve_model(model)
     kind = model_kind(path)
@@ -27,7 +27,7 @@ def open_model(model: str, spec_path: Path | None = None, threads: int | None = 
             raise InputError(f"{model}: --threads is of onnxruntime and PyTorch; a DLC has none")
         options["threads"] = threads
     spec = None
-    if spec_path is not None and (kind == "pth" or (kind == "dlc" and not spec_beside(path))):
+    if spec_path is not None and not (kind == "dlc" and spec_beside(path)):
         spec = read_spec(spec_path)
     backend = open_backend(path, spec, **options)
     for note in getattr(backend, "notes", ()):

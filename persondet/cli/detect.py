@@ -1,0 +1,180 @@
+"""`persondet detect`."""
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from persondet.cli.options import NAMES
+from persondet.errors import InputError
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, metavar="MODEL PATHS...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Draw the boxes, into DIR."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a picture on standard output."
+)
+@click.option(
+    "--coco",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write COCO results. Image ids: the numbers in the files' names where all are distinct "
+    "numbers, otherwise 1, 2, ... in the order of the pictures.",
+)
+@click.option("--score-threshold", type=float, help="0 to 1. Default: the model's own.")
+@click.option(
+    "--nms-iou", type=float, help="Overlap above which a box is a duplicate. Default: the model's."
+)
+@click.option("--top-k", type=int, help="Most boxes a picture. Default: the model's own.")
+@click.option("--classes", type=NAMES, metavar="NAMES", help="Only these: person,head.")
+@click.option(
+    "--spec",
+    "spec_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Spec or sidecar, for a model file that came without its own.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Of onnxruntime or PyTorch.")
+@click.option("--net_type", metavar="MODEL", help="MODEL, as the original project spells it.")
+@click.option("--test_path", metavar="PATH", help="PATHS, as the original project spells it.")
+def command(
+    arguments: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+    coco: Path | None,
+    score_threshold: float | None,
+    nms_iou: float | None,
+    top_k: int | None,
+    classes: tuple[str, ...] | None,
+    spec_path: Path | None,
+    threads: int | None,
+    net_type: str | None,
+    test_path: str | None,
+) -> None:
+    """Find persons or heads in pictures.
+
+    PATHS are pictures, and folders of pictures at any depth. MODEL is a .pth, .onnx or .dlc file,
+    or a model's name. A picture that cannot be read is reported and passed over, and the exit code
+    is then 2.
+    """
+    from persondet.cli.opening import open_model
+    from persondet.cli.progress import progress_bar
+    from persondet.images import write_image_rgb
+    from runtime import output
+    from runtime.detector import Detector
+    from runtime.drawing import draw_detections
+
+    model, paths = model_and_paths(arguments, net_type, test_path)
+    pictures = _pictures(paths, out)
+    drawings = [None] * len(pictures) if out is None else _drawings(pictures, out)
+    image_ids = output.coco_image_ids(pictures)
+    results, done = [], 0
+    # Lines that appear on the terminal are progress enough.
+    piped = not sys.stdout.isatty()
+    with (
+        contextlib.closing(open_model(model, spec_path, threads)) as backend,
+        progress_bar("detecting", len(pictures), shown=piped) as advance,
+    ):
+        detector = Detector(backend, score_threshold, nms_iou, top_k, classes)
+        names = backend.spec.class_names
+        for index, image_rgb in _readable(pictures, advance):
+            detections = detector(image_rgb)
+            found = output.found_record(image_rgb.shape[:2], detections, names)
+            if (drawing := drawings[index]) is not None:
+                write_image_rgb(drawing, draw_detections(image_rgb, detections, names))
+            if as_json:
+                click.echo(output.json_line({"path": str(pictures[index]), **found}))
+            else:
+                click.echo(_line(pictures[index], found["detections"], drawing))
+            results += output.coco_results(found, image_ids[index], pictures[index].name)
+            done += 1
+    if coco is not None:
+        output.write_coco_results(coco, results)
+        click.echo(f"COCO results of {done} pictures: {coco}", err=True)
+    if done < len(pictures):
+        raise InputError(
+            f"{len(pictures) - done} of {len(pictures)} pictures could not be read; see above"
+        )
+
+
+def model_and_paths(
+    arguments: Sequence[str], model: str | None, path: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """MODEL and PATHS: of the arguments, or as the original project's options give them."""
+    paths = tuple(arguments)
+    if model is None:
+        if not paths:
+            raise click.UsageError("expected MODEL PATHS...; `--help` explains them")
+        model, *rest = paths
+        paths = tuple(rest)
+    if path is not None:
+        paths = (*paths, path)
+    if not paths:
+        raise click.UsageError(f"expected pictures or folders of pictures after the model {model}")
+    return model, paths
+
+
+def _pictures(paths: Sequence[str], out: Path | None) -> list[Path]:
+    """What to look at: not the drawings that an earlier run left in a folder below."""
+    from persondet.images import list_images
+
+    pictures = list_images(paths)
+    if out is None:
+        return pictures
+    folder = out.resolve()
+    kept = [
+        picture
+        for picture in pictures
+        if str(picture) in paths or folder not in picture.absolute().resolve().parents
+    ]
+    if not kept:
+        raise InputError(f"--out {out} holds the pictures themselves; name another folder")
+    return kept
+
+
+def _drawings(pictures: Sequence[Path], out: Path) -> list[Path]:
+    """Where each picture is drawn: JPEG stays JPEG, all else becomes PNG; no name twice."""
+    originals = {picture.resolve() for picture in pictures}
+    taken: set[Path] = set()
+    drawings = []
+    for picture in pictures:
+        suffix = ".jpg" if picture.suffix.lower() in (".jpg", ".jpeg") else ".png"
+        drawing, number = out / f"{picture.stem}{suffix}", 2
+        while drawing in taken:
+            drawing, number = out / f"{picture.stem}-{number}{suffix}", number + 1
+        if drawing.resolve() in originals:
+            raise InputError(
+                f"--out {out} would overwrite the picture {drawing}; name another folder"
+            )
+        taken.add(drawing)
+        drawings.append(drawing)
+    return drawings
+
+
+def _readable(pictures: Sequence[Path], advance: Callable[[], None]) -> Iterator[tuple[int, Any]]:
+    """Index and pixels of each picture that can be read; the others are reported."""
+    from persondet.images import read_image_rgb
+
+    for index, picture in enumerate(pictures):
+        try:
+            image_rgb = read_image_rgb(picture)
+        except InputError as error:
+            click.echo(f"persondet: {error}", err=True)
+        else:
+            yield index, image_rgb
+        advance()
+
+
+def _line(picture: Path, detections: Sequence[dict[str, Any]], drawing: Path | None) -> str:
+    best = f", best {detections[0]['score']:.2f}" if detections else ""
+    drawn = "" if drawing is None else f" -> {drawing}"
+    counts = Counter(detection["class_name"] for detection in detections)
+    shown = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+    return f"{picture}: {shown}{best}{drawn}"

@@ -1,0 +1,179 @@
+"""`persondet live`."""
+
+import contextlib
+import itertools
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from persondet.cli.options import NAMES
+
+if TYPE_CHECKING:
+    from runtime.detections import Detections
+    from runtime.detector import Detector
+    from runtime.video import Video
+
+SECONDS_BETWEEN_LINES = 2.0
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, metavar="MODEL SOURCE")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="CLIP",
+    help="Write the video with its boxes: a .mp4, .mov or .avi file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a frame on standard output.")
+@click.option("--max-frames", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option("--no-window", is_flag=True, help="Open no window, even where there is a display.")
+@click.option("--score-threshold", type=float, help="0 to 1. Default: the model's own.")
+@click.option(
+    "--nms-iou", type=float, help="Overlap above which a box is a duplicate. Default: the model's."
+)
+@click.option("--top-k", type=int, help="Most boxes a frame. Default: the model's own.")
+@click.option("--classes", type=NAMES, metavar="NAMES", help="Only these: person,head.")
+@click.option(
+    "--spec",
+    "spec_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Spec or sidecar, for a model file that came without its own.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Of onnxruntime or PyTorch.")
+@click.option("--model_path", metavar="MODEL", help="MODEL, as the original project spells it.")
+def command(
+    arguments: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+    max_frames: int | None,
+    no_window: bool,
+    score_threshold: float | None,
+    nms_iou: float | None,
+    top_k: int | None,
+    classes: tuple[str, ...] | None,
+    spec_path: Path | None,
+    threads: int | None,
+    model_path: str | None,
+) -> None:
+    """Find persons or heads in a video or a camera, frame by frame.
+
+    SOURCE is a video file, a camera's number (0), or a stream's address (rtsp://...). With
+    --model_path it may be left away and is then camera 0. In the window q or Esc stops; Ctrl-C
+    stops everywhere, and the clip written so far is kept. Frames are shown as fast as the model
+    goes.
+    """
+    from persondet.cli.opening import open_model
+    from runtime.detector import Detector
+    from runtime.video import Video, writing_clip
+    from runtime.window import can_open_window, close_window
+
+    model, source = _model_and_source(arguments, model_path)
+    windowed = not no_window and can_open_window()
+    with _ended_by_terminate(), contextlib.ExitStack() as stack:
+        video = stack.enter_context(contextlib.closing(Video(source)))
+        backend = stack.enter_context(contextlib.closing(open_model(model, spec_path, threads)))
+        detector = Detector(backend, score_threshold, nms_iou, top_k, classes)
+        append = None
+        if out is not None:
+            append = stack.enter_context(writing_clip(out, video.frames_per_second))
+        if windowed:
+            stack.callback(close_window)
+        summary = _run(video, detector, max_frames, append, windowed, as_json)
+    click.echo(summary + ("" if out is None else f" -> {out}"), err=as_json)
+
+
+def _model_and_source(arguments: tuple[str, ...], model_path: str | None) -> tuple[str, str]:
+    given = arguments if model_path is None else (model_path, *(arguments or ("0",)))
+    if len(given) != 2:
+        raise click.UsageError(
+            f"expected MODEL SOURCE, got {' '.join(given) or 'nothing'}; "
+            "SOURCE is a video file, a camera's number or a stream's address"
+        )
+    return given[0], given[1]
+
+
+@contextlib.contextmanager
+def _ended_by_terminate() -> Iterator[None]:
+    """`kill`, `timeout` and service managers end the run as Ctrl-C does: with a whole clip."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(
+    video: "Video",
+    detector: "Detector",
+    max_frames: int | None,
+    append: Callable[[np.ndarray], None] | None,
+    windowed: bool,
+    as_json: bool,
+) -> str:
+    """Go through the frames until they or the user's patience end; returns a line of summary."""
+    from runtime.output import found_record, json_line
+    from runtime.video import copies_due
+    from runtime.window import show
+
+    names = detector.spec.class_names
+    start = said = perf_counter()
+    frames = written = 0
+    with contextlib.suppress(KeyboardInterrupt):
+        for frame_rgb, detections, rate in _detected(video, detector, max_frames):
+            frames += 1
+            now = perf_counter()
+            if as_json:
+                found = found_record(frame_rgb.shape[:2], detections, names)
+                click.echo(json_line({"frame": frames, **found}))
+            if append or windowed:
+                drawn = _drawn(frame_rgb, detections, names, rate)
+            if append:
+                copies = (
+                    copies_due(now - start, video.frames_per_second, written)
+                    if video.is_live
+                    else 1
+                )
+                for _ in range(copies):
+                    append(drawn)
+                written += copies
+            if windowed and not show(drawn):
+                break
+            if not windowed and now - said >= SECONDS_BETWEEN_LINES:
+                said = now
+                click.echo(_progress_line(frames, video.frame_count, rate), err=True)
+    elapsed = perf_counter() - start
+    return f"{frames} frames, {frames / elapsed:.1f} a second, on {detector.backend.device}"
+
+
+def _detected(
+    video: "Video", detector: "Detector", max_frames: int | None
+) -> Iterator[tuple[np.ndarray, "Detections", float]]:
+    """Each frame with what was found in it and the frames a second so far."""
+    from runtime.video import FrameClock
+
+    clock = FrameClock()
+    for frame_rgb in itertools.islice(video.frames_rgb(), max_frames):
+        detections = detector(frame_rgb)
+        yield frame_rgb, detections, clock.tick(perf_counter())
+
+
+def _drawn(
+    frame_rgb: np.ndarray, detections: "Detections", names: Sequence[str], rate: float
+) -> np.ndarray:
+    from runtime.drawing import draw_caption, draw_detections
+
+    drawn = draw_detections(frame_rgb, detections, names)
+    if rate:
+        draw_caption(drawn, f"{rate:.1f} frames/s")
+    return drawn
+
+
+def _progress_line(frames: int, frame_count: int | None, rate: float) -> str:
+    of = "" if frame_count is None else f" of {frame_count}"
+    return f"frame {frames}{of}: {rate:.1f} a second"
