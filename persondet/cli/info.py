@@ -42,7 +42,7 @@ def command(
     try:
         path = resolve_model(model)
     except InputError:
-        if model not in network_names():
+        if model not in network_names() or network is not None:
             raise
         info = info_of_network(model)
     else:
