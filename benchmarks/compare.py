@@ -51,6 +51,15 @@ class Comparison:
     pairs: tuple[Pair, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class ComparedImage:
+    """One picture and what each model found on it, in the order of the detectors."""
+
+    path: Path
+    image_rgb: np.ndarray
+    detections: tuple[Detections, ...]
+
+
 def comparable_detectors(
     names: Sequence[str],
     backends: Sequence[Backend],
@@ -102,7 +111,7 @@ def compare(
     names: Sequence[str],
     detectors: Sequence[Detector],
     image_paths: Sequence[Path],
-    on_image: Callable[[], object] = lambda: None,
+    on_image: "Callable[[ComparedImage], object]" = lambda image: None,
 ) -> Comparison:
     """Run every detector on every picture. detectors: of `comparable_detectors`.
 
@@ -114,10 +123,11 @@ def compare(
     reference = detectors[0]
     sums = [_PairSums(name, reference.spec) for name in names[1:]]
     for path in image_paths:
-        results = _run_all(detectors, read_image_rgb(path))
+        image_rgb = read_image_rgb(path)
+        results = _run_all(detectors, image_rgb)
         for pair_sums, result in zip(sums, results[1:], strict=True):
             pair_sums.add(path, results[0], result)
-        on_image()
+        on_image(ComparedImage(path, image_rgb, tuple(r.detections for r in results)))
     return Comparison(
         names[0],
         len(image_paths),

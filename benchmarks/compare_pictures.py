@@ -27,7 +27,7 @@ def draw_worst(comparison: Comparison, detectors: Sequence[Detector], folder: Pa
             _drawn(image_rgb, detector, pair.model),
         ]
         path = folder / _file_name(index, pair)
-        _write_png(path, np.concatenate(halves, axis=1))
+        write_png(path, np.concatenate(halves, axis=1))
         written.append(path)
     return written
 
@@ -42,7 +42,7 @@ def _file_name(index: int, pair: Pair) -> str:
     return f"{index}-{Path(pair.model).name}-{pair.worst_image.path.stem}.png"
 
 
-def _write_png(path: Path, image_rgb: np.ndarray) -> None:
+def write_png(path: Path, image_rgb: np.ndarray) -> None:
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
     with replacing(path) as temporary:
         temporary.write_bytes(encoded.tobytes())

@@ -89,7 +89,7 @@ def command(
         limits = [parse_limit(text, above=True, output_names=names) for text in fail_above]
         limits += [parse_limit(text, above=False, output_names=names) for text in fail_below]
         with progress_bar("comparing", total=len(pictures)) as advance:
-            comparison = compare(models, detectors, pictures, advance)
+            comparison = compare(models, detectors, pictures, lambda _: advance())
         drawn: list[Path] = []
         if out is not None:
             from benchmarks.compare_pictures import draw_worst
