@@ -45,8 +45,12 @@ def layers_of_model(model: onnx.ModelProto, path: Path) -> LayerGraph:
     static = _static_tensors(graph, infos)
     running = [node for node in graph.node if not set(node.output) <= static.keys()]
     inputs = [info.name for info in graph.input if info.name not in static]
-    names = {*inputs, *(name for node in running for name in (*node.input, *node.output))}
-    tensors = {name: _named_tensor(infos, name) for name in names - static.keys() - {""}}
+    names = [*inputs, *(name for node in running for name in (*node.input, *node.output))]
+    tensors = {
+        name: _named_tensor(infos, name)
+        for name in dict.fromkeys(names)  # in file order, so that errors name the first
+        if name and name not in static
+    }
     is_qdq = any(node.op_type == "QuantizeLinear" for node in running)
     nodes = [_node(node, tensors, static, _role(node, is_qdq)) for node in running]
     return layer_graph(path.name, tensors, nodes, inputs, [info.name for info in graph.output])
