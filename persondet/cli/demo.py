@@ -18,8 +18,8 @@ def command(out: Path) -> None:
     """Run the whole chain on real pictures: .pth, ONNX, DLC, quantized DLC, boxes.
 
     The models: the pretrained person detector ssdlite-mb2-person, and the head detector
-    mb2-ssd-lite-f38. The DLC files are executed by Qualcomm's own libraries, which on x86-64 emulate
-    the Hexagon processor: the numbers are the chip's, the times are not.
+    mb2-ssd-lite-f38. The DLC files are executed by Qualcomm's own libraries, which on x86-64
+    emulate the Hexagon processor: the numbers are the chip's, the times are not.
     """
     from benchmarks import compare_report, demo, demo_report
     from benchmarks.tables import print_to_stdout
