@@ -52,10 +52,9 @@ def _clashes(
 
 def _greedy(clash: np.ndarray) -> np.ndarray:
     """(N, N) clashes of boxes in order of score to (N,) bool: which are kept."""
-    alive = np.ones(len(clash), bool)
-    kept = np.zeros(len(clash), bool)
-    for index, row in enumerate(clash):
-        if alive[index]:
-            kept[index] = True
-            alive &= ~row
+    kept = np.ones(len(clash), bool)
+    later = np.triu(clash, 1)
+    for index in np.flatnonzero(later.any(axis=1)):
+        if kept[index]:
+            kept &= ~later[index]
     return kept
