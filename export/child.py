@@ -2,11 +2,15 @@
 
 Qualcomm's libraries run in a child process here, so that a native crash, their chatter on standard
 output and their process-wide state stay out of the user's process.
+
+python -m export.child PARENT MODULE RESULT ARGUMENTS... is that child.
 """
 
 import contextlib
+import ctypes
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -17,26 +21,28 @@ from typing import Any
 
 from persondet.errors import PersondetError
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
 
 def run_module(
     module: str, arguments: Sequence[str | Path], *, what: str, timeout_s: float
 ) -> dict[str, Any]:
     """Run `python -m module RESULT arguments...`; returns the JSON object it writes to RESULT.
 
-    what: the action in words, for messages. Ctrl-C and the time-out end the child's whole group.
+    what: the action in words, for messages. Ctrl-C and the time-out end the child's whole group,
+    and the child does not outlive this process.
     Raises PersondetError where the child crashes, hangs, fails or writes no result.
     """
     with tempfile.TemporaryDirectory(prefix="persondet-") as folder:
         result, log = Path(folder, "result.json"), Path(folder, "log.txt")
-        argv = [sys.executable, "-m", module, str(result), *map(str, arguments)]
+        # -P: a module of the user's, such as export.py in the working folder, is not ours.
+        argv = [sys.executable, "-P", "-m", "export.child", str(os.getpid()), module, str(result)]
         with log.open("wb") as output:
-            code = _run(argv, output, what, timeout_s)
-        tail = _tail(log)
+            code = _run([*argv, *map(str, arguments)], output, what, timeout_s)
         if code < 0:
-            name = signal.Signals(-code).name
-            raise PersondetError(f"{what} crashed inside Qualcomm's libraries ({name}){tail}")
+            raise PersondetError(f"{what} {_death(-code)}{_tail(log)}")
         if code != 0 or not result.exists():
-            raise PersondetError(f"{what} failed (exit code {code}){tail}")
+            raise PersondetError(f"{what} failed (exit code {code}){_tail(log)}")
         return json.loads(result.read_text(encoding="utf-8"))
 
 
@@ -59,6 +65,29 @@ def _run(argv: list[str], output: Any, what: str, timeout_s: float) -> int:
             process.wait()
 
 
+def _death(number: int) -> str:
+    name = signal.Signals(number).name
+    if number == signal.SIGKILL:
+        return f"was killed ({name}), which the system does when memory runs out"
+    return f"crashed inside Qualcomm's libraries ({name})"
+
+
 def _tail(log: Path, lines: int = 12) -> str:
     text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return "; its last lines:\n  " + "\n  ".join(text[-lines:]) if text else ", and said nothing"
+
+
+def main() -> None:
+    _die_with(int(sys.argv.pop(1)))
+    runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when its parent ends, however that comes about."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

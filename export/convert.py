@@ -1,6 +1,7 @@
 """ONNX to DLC."""
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from export import embedded
 from export.onnx_model import load_detector_onnx
 from export.socs import Soc
 from export.verify import DlcProof
-from persondet.sidecar import replacing, write_sidecar
+from persondet.sidecar import check_destination, replacing, write_sidecar
 from persondet.spec import DetectorSpec
 
 
@@ -20,15 +21,22 @@ class ConvertResult:
     context_binary: Path | None
 
 
-def convert(onnx_path: Path, destination: Path, *, soc: Soc | None = None) -> ConvertResult:
+def convert(
+    onnx_path: Path, destination: Path | None = None, *, soc: Soc | None = None
+) -> ConvertResult:
     """Write `destination` and its sidecar; with a SoC also the compiled context beside it.
 
+    destination: None for model.onnx to model.dlc.
     Raises InputError for an ONNX that is not a detector of ours or that the HTP does not take,
     PersondetError where Qualcomm's libraries fail; then nothing is written.
     """
     _, spec = load_detector_onnx(onnx_path)
     return write_artefacts(
-        onnx_path, destination, spec, soc=soc, step="convert", inputs=[onnx_path], details={}
+        *(onnx_path, destination or onnx_path.with_suffix(".dlc"), spec),
+        soc=soc,
+        step="convert",
+        inputs=[onnx_path],
+        details={},
     )
 
 
@@ -44,6 +52,7 @@ def write_artefacts(
 ) -> ConvertResult:
     """The DLC of a float or QDQ graph, the context binary where asked for, then the sidecars."""
     destination = Path(destination)
+    check_destination(destination, ".dlc", inputs=inputs)
     binary = context_binary_path(destination, soc) if soc else None
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(replacing(destination))
@@ -52,16 +61,10 @@ def write_artefacts(
             compiled = stack.enter_context(replacing(binary))
             embedded.write_context_binary(graph_path, compiled, soc)
     details = {**details, "toolchain": "embedded", "ops": proof.ops, "parameters": proof.parameters}
-    for path in (destination, binary):
-        if path is not None:
-            write_sidecar(
-                path,
-                step=step if path == destination else "context-binary",
-                inputs=inputs,
-                spec=spec,
-                packages=embedded.PACKAGES,
-                details=details if path == destination or not soc else {**details, "soc": soc.name},
-            )
+    sidecar = functools.partial(write_sidecar, inputs=inputs, spec=spec, packages=embedded.PACKAGES)
+    sidecar(destination, step=step, details=details)
+    if soc and binary:
+        sidecar(binary, step="context-binary", details={**details, "soc": soc.name})
     return ConvertResult(destination, spec, proof, binary)
 
 

@@ -70,8 +70,8 @@ def write_context_binary(onnx_path: Path, destination: Path, soc: Soc) -> None:
             if not fp16:
                 raise
             raise InputError(
-                f"{error}\n{soc.name} may not run float graphs at all (its HTP has no fp16): "
-                "quantize the model and compile that"
+                f"{soc.name} may not run float graphs at all (some HTPs have no half precision): "
+                f"quantize the model and compile that\n{error}"
             ) from None
         if len(files) != 1:
             raise PersondetError(f"{what} gave {len(files)} binaries instead of one")

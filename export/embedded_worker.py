@@ -1,6 +1,6 @@
 """The child process that drives onnxruntime's QNN execution provider. See export/embedded.py.
 
-python -m export.embedded_worker RESULT JOB, where JOB is a JSON object:
+python -m export.embedded_worker RESULT JOB (see export/child.py), where JOB is a JSON object:
   {"job": "dlc", "onnx": ..., "folder": ...}
   {"job": "context", "onnx": ..., "binary": ..., "soc_model": ..., "arch": ..., "fp16": ...}
 RESULT receives {"files": [...]} or {"refused": [[node, op type], ...], "message": ...}.
@@ -18,8 +18,9 @@ import onnxruntime_qnn as qnn
 def main() -> None:
     result, job = Path(sys.argv[1]), json.loads(sys.argv[2])
     onnxruntime.register_execution_provider_library(qnn.get_ep_name(), qnn.get_library_path())
-    run = {"dlc": _write_dlc, "context": _write_context}[job.pop("job")]
-    result.write_text(json.dumps(run(**job)), encoding="utf-8")
+    kind = job.pop("job")
+    answer = _write_dlc(**job) if kind == "dlc" else _write_context(**job)
+    result.write_text(json.dumps(answer), encoding="utf-8")
 
 
 def _write_dlc(onnx: str, folder: str) -> dict[str, Any]:
@@ -35,9 +36,7 @@ def _write_dlc(onnx: str, folder: str) -> dict[str, Any]:
     }
 
 
-def _write_context(
-    onnx: str, binary: str, soc_model: int, arch: int, fp16: bool
-) -> dict[str, Any]:
+def _write_context(onnx: str, binary: str, soc_model: int, arch: int, fp16: bool) -> dict[str, Any]:
     """The ahead-of-time compiled graph: a small wrapping ONNX and the binary beside it."""
     wrapper = Path(binary).with_suffix(".onnx")
     provider_options = {

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from export.onnx_model import expected_outputs, is_quantized
+from export.onnx_model import is_quantized
 from persondet.errors import PersondetError
+from persondet.interface import TensorType, interface_problems
 from persondet.spec import DetectorSpec
 from runtime.qairt.graph import DlcGraph
 
 CONVOLUTIONS = ("Conv2d", "DepthWiseConv2d")
-_INPUT_DTYPES = {"float32": ("float32",), "uint8": ("uint8", "ufixed8")}
 # ONNX operations that must stand in the DLC under their own names. Activations are fused into
 # convolutions in quantized graphs, reshapes and transposes may cancel.
 _NAMED_OPS = ("Conv", "Add", "Concat")
@@ -29,15 +29,16 @@ class DlcProof:
     ops: dict[str, int]  # op type: count
 
 
-def prove_dlc(
-    model: onnx.ModelProto, spec: DetectorSpec, graph: DlcGraph, path: Path
-) -> DlcProof:
+def prove_dlc(model: onnx.ModelProto, spec: DetectorSpec, graph: DlcGraph, path: Path) -> DlcProof:
     """Compare the DLC's graph with the ONNX graph that it was made from.
 
     Raises PersondetError listing every difference: a node that is missing by name, an input or
     output of another name, shape or type, a parameter count.
     """
-    problems = [*_interface_problems(spec, graph), *_missing_nodes(model, graph)]
+    problems = [
+        *interface_problems(spec, _types(graph, graph.inputs), _types(graph, graph.outputs)),
+        *_missing_nodes(model, graph),
+    ]
     expected, found = onnx_parameters(model), dlc_parameters(graph)
     if expected != found:
         problems.append(f"{found:,} convolution parameters, the ONNX has {expected:,}")
@@ -75,24 +76,9 @@ def dlc_parameters(graph: DlcGraph) -> int:
     )
 
 
-def _interface_problems(spec: DetectorSpec, graph: DlcGraph) -> Iterable[str]:
-    if set(graph.inputs) != {spec.input_name}:
-        yield f"inputs {', '.join(graph.inputs)}, expected {spec.input_name}"
-    else:
-        tensor = graph.tensors[spec.input_name]
-        if tensor.shape != spec.input_shape or tensor.dtype not in _INPUT_DTYPES[spec.input_dtype]:
-            yield (
-                f"input {tensor.name} is {tensor.dtype} {tensor.shape}, expected "
-                f"{spec.input_dtype} {spec.input_shape}"
-            )
-    expected = expected_outputs(spec)
-    if set(graph.outputs) != set(expected):
-        yield f"outputs {', '.join(graph.outputs)}, expected {', '.join(expected)}"
-        return
-    for name, shape in expected.items():
-        tensor = graph.tensors[name]
-        if tensor.shape != shape or tensor.dtype != "float32":
-            yield f"output {name} is {tensor.dtype} {tensor.shape}, expected float32 {shape}"
+def _types(graph: DlcGraph, names: Iterable[str]) -> dict[str, TensorType]:
+    tensors = (graph.tensors[name] for name in names)
+    return {tensor.name: (tensor.numpy_dtype, tensor.shape) for tensor in tensors}
 
 
 def _missing_nodes(model: onnx.ModelProto, graph: DlcGraph) -> Iterable[str]:

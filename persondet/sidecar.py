@@ -61,6 +61,18 @@ def replacing(destination: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_destination(destination: Path, suffix: str, *, inputs: Sequence[Path]) -> None:
+    """Before long work: raises InputError for a folder, for another suffix, by which the commands
+    tell files apart, and where the destination is one of the inputs."""
+    if destination.is_dir():
+        raise InputError(f"cannot write {destination}: it is a folder; name a file")
+    if destination.suffix.lower() != suffix:
+        raise InputError(f"cannot write {destination}: the result's name must end in {suffix}")
+    for path in inputs:
+        if destination.exists() and path.exists() and destination.samefile(path):
+            raise InputError(f"{path} would be overwritten by its own result; choose another -o")
+
+
 def _fsync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -16,6 +16,7 @@ from persondet.errors import InputError
 INPUT_FORMATS = ("float-nchw", "float-nhwc", "uint8-nhwc")
 SCORE_FUNCTIONS = ("softmax", "sigmoid")
 SPEC_VERSION = 1
+METADATA_KEY = "persondet_spec"  # where an ONNX file keeps its spec
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from persondet.errors import InputError, PersondetError
+from persondet.interface import interface_problems
 from persondet.sidecar import sidecar_path, spec_beside
 from persondet.spec import DetectorSpec
-from runtime.qairt.abi import NUMPY_DTYPES
 from runtime.qairt.executor import DlcExecutor
 from runtime.qairt.graph import DlcTensor
 from runtime.qairt.libraries import is_emulated
@@ -73,19 +73,10 @@ def _spec_of(path: Path) -> DetectorSpec:
 
 
 def _misfits(spec: DetectorSpec, executor: DlcExecutor) -> Iterator[str]:
-    if set(executor.inputs) != {spec.input_name}:
-        yield f"expected the one input {spec.input_name}, found {', '.join(executor.inputs)}"
-    else:
-        tensor = executor.inputs[spec.input_name]
-        dtype = NUMPY_DTYPES[tensor.dtype]
-        if (tensor.shape, dtype) != (spec.input_shape, spec.input_dtype):
-            yield (
-                f"input {tensor.name}: expected {spec.input_dtype} {spec.input_shape}, "
-                f"got {dtype} {tensor.shape}"
-            )
-    outputs = {name: tensor.shape for name, tensor in executor.outputs.items()}
-    if outputs != spec.output_shapes:
-        yield f"outputs: expected {spec.output_shapes}, got {outputs}"
+    inputs = {name: (t.numpy_dtype, t.shape) for name, t in executor.inputs.items()}
+    # quantized outputs are turned into real values here, so any element type will do
+    outputs = {name: ("float32", t.shape) for name, t in executor.outputs.items()}
+    return interface_problems(spec, inputs, outputs)
 
 
 def _real_values(tensor: DlcTensor, stored: np.ndarray) -> np.ndarray:

@@ -1,16 +1,18 @@
 """ONNX models on onnxruntime's CPU provider: the reference for the other backends."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
 from persondet.errors import InputError
+from persondet.interface import TensorType, interface_problems
 from persondet.sidecar import spec_beside
-from persondet.spec import DetectorSpec, spec_from_json
+from persondet.spec import METADATA_KEY, DetectorSpec, spec_from_json
 
-SPEC_KEY = "persondet_spec"
-_ONNX_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _REMEDY = "export the checkpoint with `persondet export`"
 
 
@@ -62,13 +64,13 @@ def _first_line(error: Exception) -> str:
 
 
 def _metadata_spec(path: Path, session: onnxruntime.InferenceSession) -> DetectorSpec | None:
-    text = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         return None
     try:
         return spec_from_json(text)
     except InputError as error:
-        raise InputError(f"{path}, metadata {SPEC_KEY}: {error}; {_REMEDY}") from None
+        raise InputError(f"{path}, metadata {METADATA_KEY}: {error}; {_REMEDY}") from None
 
 
 def _sidecar_spec(path: Path, session: onnxruntime.InferenceSession) -> DetectorSpec:
@@ -77,34 +79,18 @@ def _sidecar_spec(path: Path, session: onnxruntime.InferenceSession) -> Detector
         tensors = [*session.get_inputs(), *session.get_outputs()]
         shown = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
         raise InputError(
-            f"{path} does not say how to feed it and how to read its outputs: no {SPEC_KEY} in its "
-            f"metadata, no sidecar beside it (its inputs and outputs: {shown}); {_REMEDY}, or "
+            f"{path} does not say how to feed it and how to read its outputs: no {METADATA_KEY} in "
+            f"its metadata, no sidecar beside it (its inputs and outputs: {shown}); {_REMEDY}, or "
             "give --spec FILE"
         )
     return spec
 
 
-def _misfits(session: onnxruntime.InferenceSession, spec: DetectorSpec):
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    expected_in = {spec.input_name: (spec.input_shape, _ONNX_TYPES[spec.input_dtype])}
-    expected_out = {
-        spec.scores_name: ((1, spec.num_anchors, spec.num_classes), "tensor(float)"),
-        spec.boxes_name: ((1, spec.num_anchors, 4), "tensor(float)"),
+def _misfits(session: onnxruntime.InferenceSession, spec: DetectorSpec) -> Iterator[str]:
+    return interface_problems(spec, _types(session.get_inputs()), _types(session.get_outputs()))
+
+
+def _types(tensors: Any) -> dict[str, TensorType]:
+    return {
+        t.name: (_DTYPES.get(t.type, t.type), tuple(s or "?" for s in t.shape)) for t in tensors
     }
-    for side, expected, tensors in (
-        ("input", expected_in, inputs),
-        ("output", expected_out, outputs),
-    ):
-        found = {tensor.name: (tuple(tensor.shape), tensor.type) for tensor in tensors}
-        for name, (shape, kind) in expected.items():
-            if name not in found:
-                yield f"{side} {name!r} is missing, found {', '.join(found) or 'none'}"
-            elif found[name] != (shape, kind):
-                dynamic = not all(isinstance(size, int) for size in found[name][0])
-                hint = " (dynamic shapes: export with fixed ones)" if dynamic else ""
-                yield (
-                    f"{side} {name!r}: expected {shape} {kind}, "
-                    f"got {found[name][0]} {found[name][1]}{hint}"
-                )
-        if side == "input" and len(found) > 1:
-            yield f"expected one input, found {', '.join(found)}"

@@ -4,6 +4,7 @@ Commands are named here with their help line and imported when called, so that `
 loads neither torch nor onnxruntime.
 """
 
+import faulthandler
 import sys
 from importlib import import_module
 
@@ -50,7 +51,7 @@ class LazyGroup(click.Group):
 
 
 def missing_package(error: ModuleNotFoundError) -> Exception:
-    """A missing third-party package as the user's error; a missing module of ours as the bug it is."""
+    """A missing third-party package as the user's error; a missing module of ours as a bug."""
     package = (error.name or "").partition(".")[0]
     if package in {"persondet", "runtime", "export", "quantize", "benchmarks"}:
         return error
@@ -71,6 +72,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point. Exit codes: 0 success, 1 a tool failed, 2 the user's mistake, 130 Ctrl-C."""
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)  # a crash in native code says at least where it was
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -90,6 +93,3 @@ def main() -> None:
             raise
         print(f"persondet: {failure}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        sys.stderr.close()  # `persondet ... | head`: the reader went away, which is no failure
-        sys.exit(0)

@@ -24,7 +24,5 @@ def command(
     from export.convert import convert
     from persondet.cli.dlc_output import context_soc, echo_dlc
 
-    result = convert(
-        model, output or model.with_suffix(".dlc"), soc=context_soc(context_binary, soc_name)
-    )
+    result = convert(model, output, soc=context_soc(context_binary, soc_name))
     echo_dlc(result)

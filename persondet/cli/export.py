@@ -19,11 +19,15 @@ from persondet.spec import INPUT_FORMATS
     show_default=True,
     help="what the graph takes; uint8-nhwc: the camera's RGB bytes, normalised inside",
 )
-@click.option("--opset", type=int, default=17, show_default=True, help="9 to 20, for old converters")
+@click.option(
+    "--opset", type=int, default=17, show_default=True, help="9 to 20, for old converters"
+)
 @click.option("--model", help="network name, where the checkpoint's keys do not tell")
 @click.option("--classes", type=NAMES, help="class names without the background, comma-separated")
 @click.option(
-    "--anchor-ratios", type=NUMBERS, help="height / width of the anchors, comma-separated, as trained (f38: 1.7)"
+    "--anchor-ratios",
+    type=NUMBERS,
+    help="height / width of the anchors, comma-separated, as trained (f38: 1.7)",
 )
 @click.option(
     "--picture",
@@ -63,8 +67,8 @@ def command(
     spec = result.spec
     click.echo(
         f"{result.path}: {spec.network}, opset {result.opset}, "
-        f"{spec.input_name} {spec.input_dtype} {list(spec.input_shape)}, {spec.num_anchors} anchors, "
-        f"classes {', '.join(spec.class_names)}"
+        f"{spec.input_name} {spec.input_dtype} {list(spec.input_shape)}, "
+        f"{spec.num_anchors} anchors, classes {', '.join(spec.class_names)}"
     )
     differences = ", ".join(f"{name} {value:.2g}" for name, value in result.max_abs.items())
     click.echo(f"max abs difference to torch on {result.picture.name}: {differences}")

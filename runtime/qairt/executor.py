@@ -75,7 +75,7 @@ class DlcExecutor:
             )
         fed = {name: self._checked(self.inputs[name], array) for name, array in tensors.items()}
         results = {
-            name: np.empty(tensor.shape, abi.NUMPY_DTYPES[tensor.dtype])
+            name: np.empty(tensor.shape, tensor.numpy_dtype)
             for name, tensor in self.outputs.items()
         }
         _attach(self._input_structs, fed)
@@ -124,7 +124,7 @@ class DlcExecutor:
         self.outputs = _by_name(self._output_structs)
 
     def _checked(self, tensor: DlcTensor, array: np.ndarray) -> np.ndarray:
-        dtype = abi.NUMPY_DTYPES[tensor.dtype]
+        dtype = tensor.numpy_dtype
         if array.shape != tensor.shape or array.dtype != dtype:
             raise InputError(
                 f"input {tensor.name} of {self.path}: expected {dtype} {tensor.shape}, "

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from runtime.qairt import abi
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -31,6 +33,11 @@ class DlcTensor:
     dtype: str
     encoding: Encoding | None
     data: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def numpy_dtype(self) -> str:
+        """numpy's name of the stored element type."""
+        return abi.NUMPY_DTYPES[self.dtype]
 
 
 @dataclass(frozen=True)
