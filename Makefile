@@ -1,16 +1,16 @@
 # `make demo` and `make test` each set up all they need in .venv; a second run reinstalls nothing.
 PYTHON ?= python3
 BIN := .venv/bin
-# pip's own dependency resolution is pinned by constraints.txt, for both commands alike.
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+# Every version is pinned by constraints.txt, for both commands alike.
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test lint clean
 
 demo: .venv/.demo-installed
-	$(BIN)/persondet demo --out demo-output
+	@$(BIN)/persondet demo --out demo-output
 
 test: .venv/.dev-installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/.dev-installed
 	$(BIN)/ruff check .
@@ -18,29 +18,30 @@ lint: .venv/.dev-installed
 	$(BIN)/mypy
 
 .venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "persondet needs Python 3.11 or newer, found %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "persondet needs Python 3.11 or newer, found %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "If Python has no venv module: apt install python3-venv"; exit 1; }
 
 .venv/.demo-installed: setup.cfg constraints.txt demo-requirements.txt | .venv/bin/python
-	@echo "Installing persondet and what the demo needs into .venv (once; about 600 MB) ..."
-	$(PIP_INSTALL) --editable '.[demo]'
-	$(PIP_INSTALL) --no-deps --requirement demo-requirements.txt
-	$(MAKE) --no-print-directory .venv/.opencv-checked
-	touch $@
+	@echo "Installing persondet and what the demo needs into .venv (once) ..."
+	@$(PIP_INSTALL) --editable '.[demo]'
+	@$(PIP_INSTALL) --no-deps --requirement demo-requirements.txt
+	@$(MAKE) --no-print-directory .venv/.opencv-checked
+	@touch $@
 
 .venv/.dev-installed: .venv/.demo-installed
 	@echo "Installing what the tests need into .venv (once) ..."
-	$(PIP_INSTALL) --editable '.[dev]'
-	touch $@
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
 
 # opencv-python draws windows and needs libGL from the system. Where that is missing (servers,
 # containers, boards) the same release without windows takes its place.
 .venv/.opencv-checked: .venv/bin/python
-	$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+	  echo "opencv-python needs libGL, which is missing: taking opencv-python-headless"; \
 	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
 	  $(PIP_INSTALL) opencv-python-headless; }
-	$(BIN)/python -c 'import cv2'
-	touch $@
+	@$(BIN)/python -c 'import cv2'
+	@touch $@
 
 clean:
 	rm -rf .venv demo-output build dist *.egg-info
