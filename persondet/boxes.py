@@ -18,7 +18,7 @@ def cxcywh_from_xyxy(boxes_xyxy: np.ndarray) -> np.ndarray:
 
 def area(boxes_xyxy: np.ndarray) -> np.ndarray:
     """(...,) areas; a box with its corners the wrong way round has area 0."""
-    sides = np.clip(boxes_xyxy[..., 2:] - boxes_xyxy[..., :2], 0, None)
+    sides = np.maximum(boxes_xyxy[..., 2:] - boxes_xyxy[..., :2], 0)
     return sides[..., 0] * sides[..., 1]
 
 

@@ -77,7 +77,7 @@ def detections_in_picture(
     """
     height, width = size_hw
     sides = np.array((width, height, width, height), np.float32)
-    boxes_px = np.clip(boxes_xyxy_norm, 0.0, 1.0) * sides
+    boxes_px = np.minimum(np.maximum(boxes_xyxy_norm, 0), 1) * sides
     visible = (boxes_px[:, 2:] > boxes_px[:, :2]).all(axis=1)
     if not visible.all():
         boxes_px, scores, class_ids = boxes_px[visible], scores[visible], class_ids[visible]

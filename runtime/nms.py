@@ -7,6 +7,7 @@ from persondet.boxes import iou_matrix
 # Candidates looked at together: large enough that numpy's calls cost little, small enough that a
 # threshold of 0.0 (every anchor a candidate) needs no matrix of all pairs.
 BLOCK = 128
+_LATER = np.triu(np.ones((BLOCK, BLOCK), bool), 1)
 
 
 def nms(
@@ -53,7 +54,7 @@ def _clashes(
 def _greedy(clash: np.ndarray) -> np.ndarray:
     """(N, N) clashes of boxes in order of score to (N,) bool: which are kept."""
     kept = np.ones(len(clash), bool)
-    later = np.triu(clash, 1)
+    later = clash & _LATER[: len(clash), : len(clash)]
     for index in np.flatnonzero(later.any(axis=1)):
         if kept[index]:
             kept &= ~later[index]
