@@ -82,6 +82,8 @@ def _class_ids(spec: DetectorSpec, classes: Sequence[str] | None) -> np.ndarray:
     known = spec.class_names[1:]
     if classes is None:
         return np.arange(1, spec.num_classes)
+    if not classes:
+        raise InputError(f"no class to look for; the model's classes: {', '.join(known)}")
     if unknown := [name for name in classes if name not in known]:
         raise InputError(
             f"the model knows no class {', '.join(unknown)}; its classes: {', '.join(known)}"

@@ -1,0 +1,222 @@
+"""The picture reader, on every kind of file that people have, against Pillow."""
+
+import io
+import os
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from persondet.errors import InputError
+from persondet.images import list_images, read_image_rgb, write_image_rgb
+
+
+@pytest.fixture(scope="module")
+def image_rgb():
+    """A smooth picture, not square, whose channels and corners all differ."""
+    rows, columns = np.mgrid[0:48, 0:80]
+    channels = (rows * 5, columns * 3, 255 - rows * 2 - columns)
+    return np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def saved(image, file_format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def read(tmp_path, data, name="picture"):
+    path = tmp_path / name
+    path.write_bytes(data)
+    return read_image_rgb(path)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_give_the_very_pixels(tmp_path, image_rgb, file_format):
+    found = read(tmp_path, saved(Image.fromarray(image_rgb), file_format))
+    assert found.dtype == np.uint8
+    assert found.flags.c_contiguous
+    assert found.flags.owndata
+    np.testing.assert_array_equal(found, image_rgb)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_the_exif_orientation_is_applied(tmp_path, image_rgb, file_format, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(Image.fromarray(image_rgb), file_format, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    found = read(tmp_path, data)
+    assert found.shape == ((48, 80, 3) if orientation < 5 else (80, 48, 3))
+    np.testing.assert_allclose(found.astype(int), expected, atol=2)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "CMYK", "YCbCr"])
+def test_other_colour_models_become_rgb(tmp_path, image_rgb, mode):
+    picture = Image.fromarray(image_rgb).convert(mode)
+    data = saved(picture, "JPEG" if mode in ("CMYK", "YCbCr") else "PNG")
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    np.testing.assert_allclose(read(tmp_path, data).astype(int), expected, atol=2)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_16_bit_pictures_keep_their_high_byte(tmp_path, image_rgb, suffix, grey):
+    expected = image_rgb[..., :1].repeat(3, axis=2) if grey else image_rgb
+    pixels = expected[..., 0] if grey else expected[..., ::-1]
+    low_byte = 201
+    _, data = cv2.imencode(suffix, pixels.astype(np.uint16) * 256 + low_byte)
+    np.testing.assert_allclose(read(tmp_path, data.tobytes()).astype(int), expected, atol=1)
+
+
+def test_alpha_is_dropped_not_blended(tmp_path, image_rgb):
+    alpha = np.zeros((48, 80, 1), np.uint8)
+    data = saved(Image.fromarray(np.concatenate([image_rgb, alpha], axis=2)), "PNG")
+    np.testing.assert_array_equal(read(tmp_path, data), image_rgb)
+
+
+def test_the_first_frame_of_an_animation(tmp_path, image_rgb):
+    first, second = (
+        Image.fromarray(pixels).quantize(64) for pixels in (image_rgb, 255 - image_rgb)
+    )
+    data = saved(first, "GIF", save_all=True, append_images=[second])
+    np.testing.assert_array_equal(read(tmp_path, data), np.asarray(first.convert("RGB")))
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (1, 300), (301, 1)])
+def test_thin_pictures(tmp_path, size_wh):
+    assert read(tmp_path, saved(Image.new("RGB", size_wh), "PNG")).shape == (*size_wh[::-1], 3)
+
+
+def test_any_name_will_do(tmp_path, image_rgb):
+    data = saved(Image.fromarray(image_rgb), "PNG")
+    for name in ("фото 雪.png", "no_suffix", "wrong.jpg", "-v", "a\nb"):
+        np.testing.assert_array_equal(read(tmp_path, data, name), image_rgb)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("fraction", [0.1, 0.6, 0.97])
+def test_a_truncated_picture_is_refused(tmp_path, capfd, image_rgb, file_format, fraction):
+    data = saved(Image.fromarray(image_rgb), file_format)
+    with pytest.raises(InputError, match=r"cannot read the picture .*cut\.jpg"):
+        read(tmp_path, data[: int(len(data) * fraction)], "cut.jpg")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"hello", "5 bytes that begin b'hello'"),
+        (b"\xff\xd8\xff\xe0", "the JPEG file is cut off after 4 bytes"),
+        (b"\x89PNG\r\n\x1a\n", "the PNG file is cut off"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer.*git lfs pull"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC picture; convert it to JPEG"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "a video; `persondet live` reads videos"),
+        (b"\x1a\x45\xdf\xa3\1\0\0", "a video"),
+        (b"%PDF-1.7", "PDF"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"PK\x03\x04", "zip"),
+        (b"BM" + bytes(60), "damaged, or of a kind"),
+        (b"P6 100000 100000 255\n", r"at most 2\^30 pixels"),
+    ],
+)
+def test_what_is_no_picture_is_named(tmp_path, capfd, data, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, data)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_picture_too_large_in_memory_is_refused(tmp_path):
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    with pytest.raises(InputError, match="cannot read the picture"):
+        read(tmp_path, data)
+
+
+def test_a_file_too_large_is_not_even_read(tmp_path):
+    path = tmp_path / "film.png"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)  # sparse
+    with pytest.raises(InputError, match=r"too large, 1073741824 bytes.*is it a video"):
+        read_image_rgb(path)
+
+
+def test_missing_folder_and_odd_paths(tmp_path):
+    with pytest.raises(InputError, match=r"none\.png: no such file"):
+        read_image_rgb(tmp_path / "none.png")
+    with pytest.raises(InputError, match="it is a folder"):
+        read_image_rgb(tmp_path)
+    with pytest.raises(InputError, match="null"):
+        read_image_rgb("a\0b.png")
+    with pytest.raises(InputError, match="expected a regular file"):
+        read_image_rgb(os.devnull)
+    with pytest.raises(InputError, match="too long"):
+        read_image_rgb(tmp_path / ("x" * 300))
+
+
+def test_a_file_without_permission(tmp_path, monkeypatch, image_rgb):
+    path = tmp_path / "secret.png"
+    path.write_bytes(saved(Image.fromarray(image_rgb), "PNG"))
+
+    def refused(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "read_bytes", refused)  # root may read everything
+    with pytest.raises(InputError, match=r"secret\.png: Permission denied; check the file"):
+        read_image_rgb(path)
+
+
+def test_listing_folders(tmp_path):
+    for name in ("b.JPG", "a.png", "sub/deep/c.TIFF", "notes.txt", ".hidden.png", ".git/d.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    expected = [tmp_path / name for name in ("a.png", "b.JPG", "sub/deep/c.TIFF")]
+    assert list_images([tmp_path]) == expected
+    assert list_images([str(tmp_path / "notes.txt"), tmp_path]) == [
+        tmp_path / "notes.txt",
+        *expected,
+    ]
+    assert list_images([tmp_path / "b.JPG", tmp_path]) == [expected[1], expected[0], expected[2]]
+    assert list_images([]) == []
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert list_images([tmp_path]) == [tmp_path / "a.png"]
+
+
+def test_folders_without_pictures_and_missing_paths(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"no pictures in the folder .*expected files that end in"):
+        list_images([tmp_path])
+    with pytest.raises(InputError, match=r"no such picture or folder: .*none"):
+        list_images([tmp_path / "none"])
+
+
+def test_a_folder_without_permission(tmp_path, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(InputError, match=r"cannot read the folder .*Permission denied"):
+        list_images([tmp_path])
+
+
+def test_writing_and_reading_again(tmp_path, image_rgb):
+    write_image_rgb(tmp_path / "new" / "ünï.png", image_rgb)
+    np.testing.assert_array_equal(read_image_rgb(tmp_path / "new" / "ünï.png"), image_rgb)
+    with pytest.raises(InputError, match=r"cannot write the picture .*a\.txt: .*\.png or \.jpg"):
+        write_image_rgb(tmp_path / "a.txt", image_rgb)
+    assert list(tmp_path.iterdir()) == [tmp_path / "new"]
