@@ -81,6 +81,10 @@ def _open_library(name: str, get_providers_name: str) -> tuple[Path, int]:
     """Load a library and find its first interface; returns the path and the struct's address."""
     path = library_folder() / name
     try:
+        # Qualcomm's libraries bring an unwinder of their own (LLVM's libunwind). Loaded before
+        # GCC's, it takes the place of some of its functions, and the next C++ exception in any
+        # other library, torch's or onnxruntime's, crashes the process.
+        ctypes.CDLL("libgcc_s.so.1")
         get_providers = getattr(ctypes.CDLL(str(path)), get_providers_name)
     except OSError as error:
         raise InputError(f"cannot load Qualcomm's library {path}: {error}") from None
