@@ -93,9 +93,10 @@ def _quiet_ffmpeg() -> None:
 def writing_clip(path: Path, frames_per_second: float) -> Iterator[Callable[[np.ndarray], None]]:
     """A function that appends an RGB frame to a clip; the file appears when the block succeeds.
 
-    Codec by suffix: MPEG-4 in .mp4 and .mov, Motion JPEG in .avi. Frames after the first must have
-    its size. Raises InputError for another suffix or a folder that cannot be written,
-    PersondetError where no frame was written or the clip does not hold what was.
+    Codec by suffix: MPEG-4 in .mp4 and .mov, Motion JPEG in .avi; of an odd height or width the
+    codecs drop the last row or column. Frames after the first must have its size.
+    Raises InputError for another suffix or a folder that cannot be written, PersondetError where no
+    frame was written or the clip does not hold what was.
     """
     codec = _CODECS.get(path.suffix.lower())
     if codec is None:

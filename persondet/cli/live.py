@@ -9,11 +9,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from persondet.cli.options import NAMES
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from runtime.detections import Detections
     from runtime.detector import Detector
     from runtime.video import Video
@@ -112,7 +113,7 @@ def _run(
     video: "Video",
     detector: "Detector",
     max_frames: int | None,
-    append: Callable[[np.ndarray], None] | None,
+    append: "Callable[[np.ndarray], None] | None",
     windowed: bool,
     as_json: bool,
 ) -> str:
@@ -153,7 +154,7 @@ def _run(
 
 def _detected(
     video: "Video", detector: "Detector", max_frames: int | None
-) -> Iterator[tuple[np.ndarray, "Detections", float]]:
+) -> "Iterator[tuple[np.ndarray, Detections, float]]":
     """Each frame with what was found in it and the frames a second so far."""
     from runtime.video import FrameClock
 
@@ -164,8 +165,8 @@ def _detected(
 
 
 def _drawn(
-    frame_rgb: np.ndarray, detections: "Detections", names: Sequence[str], rate: float
-) -> np.ndarray:
+    frame_rgb: "np.ndarray", detections: "Detections", names: Sequence[str], rate: float
+) -> "np.ndarray":
     from runtime.drawing import draw_caption, draw_detections
 
     drawn = draw_detections(frame_rgb, detections, names)
