@@ -131,9 +131,9 @@ def test_snpe_1_files(shared_dlc, name) -> None:
 
 
 def test_no_file(tmp_path) -> None:
-    with pytest.raises(InputError, match="no such file: .*gone.dlc"):
+    with pytest.raises(InputError, match=r"no such file: .*gone\.dlc"):
         check_container(tmp_path / "gone.dlc")
-    with pytest.raises(InputError, match="cannot read .*: Is a directory"):
+    with pytest.raises(InputError, match=r"cannot read .*: Is a directory"):
         check_container(tmp_path)
 
 
@@ -142,5 +142,5 @@ def test_an_unreadable_file(tiny_dlc, tmp_path) -> None:
     path = tmp_path / "x.dlc"
     path.write_bytes(tiny_dlc.read_bytes())
     path.chmod(0)
-    with pytest.raises(InputError, match="cannot read .*: Permission denied"):
+    with pytest.raises(InputError, match=r"cannot read .*: Permission denied"):
         check_container(path)

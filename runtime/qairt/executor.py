@@ -71,7 +71,8 @@ class DlcExecutor:
             raise PersondetError(f"{self.path} is closed; open it again to run it")
         if set(tensors) != set(self.inputs):
             raise InputError(
-                f"{self.path} takes the inputs {', '.join(self.inputs)}, got {', '.join(tensors)}"
+                f"{self.path} takes the inputs {', '.join(self.inputs)}, "
+                f"got {', '.join(tensors) or 'nothing'}"
             )
         fed = {name: self._checked(self.inputs[name], array) for name, array in tensors.items()}
         results = {
