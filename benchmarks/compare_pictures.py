@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from benchmarks.compare import Comparison, Pair
-from persondet.images import read_image_rgb
-from persondet.sidecar import replacing
+from persondet.images import read_image_rgb, write_image_rgb
 from runtime.detector import Detector
-from runtime.drawing import draw_caption, draw_detections
+from runtime.drawing import draw_detections, titled
 
 
 def draw_worst(comparison: Comparison, detectors: Sequence[Detector], folder: Path) -> list[Path]:
@@ -27,22 +25,15 @@ def draw_worst(comparison: Comparison, detectors: Sequence[Detector], folder: Pa
             _drawn(image_rgb, detector, pair.model),
         ]
         path = folder / _file_name(index, pair)
-        write_png(path, np.concatenate(halves, axis=1))
+        write_image_rgb(path, np.concatenate(halves, axis=1))
         written.append(path)
     return written
 
 
 def _drawn(image_rgb: np.ndarray, detector: Detector, name: str) -> np.ndarray:
     drawn = draw_detections(image_rgb, detector(image_rgb), detector.spec.class_names)
-    draw_caption(drawn, Path(name).name)
-    return drawn
+    return titled(drawn, Path(name).name)
 
 
 def _file_name(index: int, pair: Pair) -> str:
     return f"{index}-{Path(pair.model).name}-{pair.worst_image.path.stem}.png"
-
-
-def write_png(path: Path, image_rgb: np.ndarray) -> None:
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
-    with replacing(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())

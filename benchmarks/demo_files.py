@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from persondet.errors import InputError
-from persondet.images import read_image_rgb
+from persondet.images import read_image_rgb, write_image_rgb
 from quantize.calibration_set import calibration_set
 
 CALIBRATION_RECIPE = Path(__file__).parents[1] / "calib_data" / "demo.toml"
@@ -48,13 +47,12 @@ def recipe_sources(path: Path = CALIBRATION_RECIPE) -> list[Source]:
 
 
 def write_pictures(sources: Sequence[Source], folder: Path) -> list[Path]:
-    """Write every source as PNG into the folder; those already there are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write every source as PNG into the folder."""
     paths = []
     for source in sources:
         for stem, image_rgb in _images(source):
             path = folder / f"{stem}.png"
-            cv2.imwrite(str(path), cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+            write_image_rgb(path, image_rgb)
             paths.append(path)
     return paths
 

@@ -44,8 +44,22 @@ def draw_detections(
 
 def draw_caption(image_rgb: np.ndarray, text: str) -> None:
     """Write a line into the picture's upper left corner, in place."""
-    font_scale = max(_SMALLEST_FONT_SCALE, float(np.sqrt(image_rgb[..., 0].size)) / 1000)
+    font_scale = _caption_font_scale(image_rgb)
     _draw_label(image_rgb, text, (0, 0), (0, 0, 0), font_scale, np.zeros(image_rgb.shape[:2], bool))
+
+
+def titled(image_rgb: np.ndarray, text: str) -> np.ndarray:
+    """A new picture: the given one under a black strip with a line of text, covering nothing."""
+    font_scale = _caption_font_scale(image_rgb)
+    _, text_h, baseline = _text_size(text, font_scale)
+    strip = np.zeros((text_h + baseline + 6, *image_rgb.shape[1:]), np.uint8)
+    labelled = np.zeros(strip.shape[:2], bool)
+    _draw_label(strip, text, (2, 2), (0, 0, 0), font_scale, labelled)
+    return np.concatenate([strip, image_rgb], axis=0)
+
+
+def _caption_font_scale(image_rgb: np.ndarray) -> float:
+    return max(_SMALLEST_FONT_SCALE, float(np.sqrt(image_rgb[..., 0].size)) / 1000)
 
 
 def _pixel_corners(box_xyxy_px: np.ndarray, size_hw: tuple[int, ...]) -> tuple[int, int, int, int]:

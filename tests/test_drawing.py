@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from runtime.detections import Detections
-from runtime.drawing import draw_caption, draw_detections
+from runtime.drawing import draw_caption, draw_detections, titled
 
 NAMES = ("background", "person", "head")
 
@@ -98,3 +98,12 @@ def test_a_caption_is_drawn_in_the_corner():
     mask = (picture != 90).any(axis=2)
     assert mask[2:8, 2:30].any()
     assert not mask[50:].any()
+
+
+@pytest.mark.parametrize("size_hw", [(100, 200), (700, 300), (9, 7)])
+def test_a_title_stands_above_the_picture_and_covers_nothing(size_hw):
+    picture = np.full((*size_hw, 3), 90, np.uint8)
+    result = titled(picture, "model.quantized.dlc")
+    assert result.shape[0] > size_hw[0] and result.shape[1:] == picture.shape[1:]
+    np.testing.assert_array_equal(result[-size_hw[0] :], picture)
+    assert result[: -size_hw[0]].any()
