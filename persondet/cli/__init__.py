@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 
 from persondet import __version__
+from persondet.cli.interruption import finish_imports_first
 from persondet.errors import InputError, PersondetError
 
 try:
@@ -74,6 +75,7 @@ def main() -> None:
     """Entry point. Exit codes: 0 success, 1 a tool failed, 2 the user's mistake, 130 Ctrl-C."""
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)  # a crash in native code says at least where it was
+    finish_imports_first()
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
