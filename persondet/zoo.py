@@ -18,6 +18,14 @@ RFB_C64 = "rfb-tiny-mb2-ssd-c64"
 RFB_C32 = "rfb-tiny-mb2-ssd-c32"
 SSDLITE_PERSON = "ssdlite-mb2-person"
 
+# As the original project and its public ancestor spell them.
+_ORIGINAL_NAMES = {
+    "mb_ssd_lite_f38": F38,
+    "mb_ssd_lite_f38_person": F38_PERSON,
+    "mb2-ssd-lite": F19,
+    "rfb_tiny_mb2_ssd": RFB_C64,
+}
+
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
@@ -44,12 +52,14 @@ def detector_spec(
 ) -> DetectorSpec:
     """The spec of a network of the zoo.
 
+    network: one of `network_names()`, or the original project's spelling of one.
     class_names: names without the background; or num_classes, the background included, and the
         names are made up. Neither: the network's own default.
     anchor_ratios: height / width of the anchors where the family takes it as a parameter (f38,
         f38-person, rfb-tiny); published checkpoints differ in it, and their files do not say.
     Raises InputError for an unknown network or a parameter that it does not have.
     """
+    network = _ORIGINAL_NAMES.get(network, network)
     if network not in _SPECS:
         raise InputError(f"unknown network {network!r}; known: {', '.join(_SPECS)}")
     builder, default_ratios, default_names = _SPECS[network]

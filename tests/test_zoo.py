@@ -62,3 +62,8 @@ def test_what_a_network_does_not_have():
     for bad in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match=r"width_mult .* expected a positive number"):
             detector_spec(zoo.F38, width_mult=bad)
+
+
+def test_the_original_spellings_are_understood():
+    assert zoo.detector_spec("mb_ssd_lite_f38") == zoo.detector_spec(zoo.F38)
+    assert zoo.detector_spec("mb2-ssd-lite").network == zoo.F19
