@@ -1,19 +1,24 @@
 """Calibration sets: the pictures whose activations set the quantization ranges."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 
 from persondet.errors import InputError
 from persondet.images import SUFFIXES, list_images, read_image_rgb
 from persondet.sidecar import sha256_of
+from runtime.video import Video
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 DEFAULT_COUNT = 100
+_MAX_LIST_BYTES = 1 << 24
+_SHOWN_NAMES = 5
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class CalibrationSet:
     """Pictures of a folder, a list or a video, chosen evenly over the whole.
 
     pictures: the chosen files, in order; empty for a video.
-    frames: the chosen frame numbers of a video; empty otherwise.
+    frames: the chosen frame numbers of a video, ascending; empty otherwise.
     """
 
     source: Path
@@ -51,7 +56,8 @@ class CalibrationSet:
 def calibration_set(source: Path, count: int = DEFAULT_COUNT) -> CalibrationSet:
     """A folder of pictures, one picture, a video, or a text list of pictures (relative to itself).
 
-    At most `count` pictures, evenly spaced over the sorted folder, the list or the video.
+    At most `count` pictures, evenly spaced over the sorted folder, the list or the video. In a list
+    empty lines and lines that begin with # are passed over.
     Raises InputError where there is nothing to read.
     """
     source = Path(source)
@@ -66,54 +72,58 @@ def calibration_set(source: Path, count: int = DEFAULT_COUNT) -> CalibrationSet:
     return CalibrationSet(source, tuple(_evenly(_listed_pictures(source), count)))
 
 
-def _evenly(items: Any, count: int) -> list[Any]:
+def _evenly(items: Sequence[Item], count: int) -> list[Item]:
     if len(items) <= count:
         return list(items)
     return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _listed_pictures(path: Path) -> list[Path]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise InputError(
-            f"{path} is no calibration set: expected a folder of pictures, a video, or a text file "
-            "with one picture a line"
-        ) from None
-    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    pictures = [path.parent / name for name in names]
+    lines = [line.strip() for line in _list_text(path).splitlines()]
+    pictures = [path.parent / line for line in lines if line and not line.startswith("#")]
+    if not pictures:
+        raise InputError(f"the calibration list {path} names no pictures; expected one a line")
     missing = [str(picture) for picture in pictures if not picture.is_file()]
     if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        shown = "".join(f"\n  {name[:200]}" for name in missing[:_SHOWN_NAMES])
+        more = len(missing) - _SHOWN_NAMES
         raise InputError(
-            f"the calibration list {path} names pictures that do not exist: "
-            + ", ".join(missing[:5])
-            + more
+            f"the calibration list {path} names {len(missing)} pictures that do not exist (a name "
+            f"is relative to the list's folder):{shown}" + (f"\n  and {more} more" * (more > 0))
         )
-    if not pictures:
-        raise InputError(f"the calibration list {path} names no pictures")
     return pictures
+
+
+def _list_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_LIST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read the calibration list {path}: {error.strerror}") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text or len(data) > _MAX_LIST_BYTES:
+        raise InputError(
+            f"{path} is no calibration set: expected a folder of pictures, a video "
+            f"({', '.join(VIDEO_SUFFIXES)}), or a text file with one picture a line"
+        )
+    return text
 
 
 def _count_frames(path: Path) -> int:
     """Frames that can really be decoded; a container's own count is often wrong."""
-    capture = cv2.VideoCapture(str(path))
-    count = 0
-    while capture.grab():
-        count += 1
-    capture.release()
-    if count == 0:
-        raise InputError(f"cannot read the video {path}: it is damaged or of an unknown format")
-    return count
+    with contextlib.closing(Video(str(path))) as video:
+        return sum(1 for _ in video.frames_rgb())
 
 
 def _video_frames(path: Path, frames: tuple[int, ...]) -> Iterator[np.ndarray]:
-    capture = cv2.VideoCapture(str(path))
     wanted = set(frames)
-    for index in range(max(frames) + 1):
-        if not capture.grab():
-            raise InputError(f"the video {path} ended at frame {index}, expected {max(frames)}")
-        if index in wanted:
-            _, frame_bgr = capture.retrieve()
-            yield cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB)
-    capture.release()
+    with contextlib.closing(Video(str(path))) as video:
+        for index, frame_rgb in enumerate(video.frames_rgb()):
+            if index in wanted:
+                yield frame_rgb
+            if index == frames[-1]:
+                return
+    raise InputError(f"the video {path} changed while it was read; expected {frames[-1]} frames")

@@ -6,6 +6,7 @@ symmetric encoding has offset -2^(bits-1).
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from onnx import numpy_helper
 
 from persondet.errors import InputError
 
+MIN_WIDTH = 0.0001  # of a range (SNPE 2.25's documentation)
 # onnxruntime's quantizer renames what produces a graph output: the output is what it dequantizes.
 _OUTPUT_SUFFIX = "_QuantizeLinear_Input"
+_KEYS = ("activation_encodings", "param_encodings")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class TensorEncoding:
     dtype: str = "int"
     is_symmetric: str = "False"
 
+    @property
+    def is_centred(self) -> bool:
+        """Whether 0 is stored in the middle, or one below it as strict symmetry has it."""
+        return 0 <= self.offset + 2 ** (self.bitwidth - 1) <= 1
+
 
 @dataclass(frozen=True)
 class Encodings:
@@ -41,13 +49,18 @@ class Encodings:
     params: dict[str, tuple[TensorEncoding, ...]]
 
 
+def encoding_of(bits: int, scale: float, offset: int, *, symmetric: bool = False) -> TensorEncoding:
+    """The encoding with its range: min = offset * scale, max 2^bits - 1 steps above."""
+    low, high = offset * scale, (2**bits - 1 + offset) * scale
+    return TensorEncoding(bits, low, high, scale, offset, is_symmetric=str(symmetric))
+
+
 def encodings_from_qdq(model: onnx.ModelProto) -> Encodings:
-    """The encodings of a QDQ graph.
+    """The encodings of a QDQ graph whose input is float.
 
     Left out: biases, whose encodings follow from the others, and what a transpose or reshape makes,
     which keeps the encoding of its input.
     """
-    inputs = {value.name for value in model.graph.input}
     moved = {
         name.removesuffix(_OUTPUT_SUFFIX)
         for node in model.graph.node
@@ -60,32 +73,23 @@ def encodings_from_qdq(model: onnx.ModelProto) -> Encodings:
     for node in model.graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        tensor, scale = node.input[0], constants[node.input[1]]
-        zero_point = constants[node.input[2]]
-        if zero_point.dtype == np.int32:
-            continue
-        pairs = zip(np.atleast_1d(scale), np.atleast_1d(zero_point), strict=True)
-        found = tuple(_encoding(float(s), int(z), zero_point.dtype) for s, z in pairs)
-        if tensor in constants:
-            params[tensor.removesuffix("_quantized")] = found
-        elif node.op_type == "QuantizeLinear" or tensor in inputs:
-            name = tensor.removesuffix(_OUTPUT_SUFFIX)
+        name, scales, zero_points = node.input[0], *(constants[key] for key in node.input[1:3])
+        if node.op_type == "QuantizeLinear":
+            name = name.removesuffix(_OUTPUT_SUFFIX)
             if name not in moved:
-                activations.setdefault(name, found[0])
+                activations[name] = _stored_encodings(scales, zero_points)[0]
+        elif name in constants and zero_points.dtype != np.int32:
+            params[name.removesuffix("_quantized")] = _stored_encodings(scales, zero_points)
     return Encodings(activations, params)
 
 
-def _encoding(scale: float, zero_point: int, dtype: np.dtype) -> TensorEncoding:
-    bits = dtype.itemsize * 8
-    signed = dtype.kind == "i"
-    offset = -zero_point - (2 ** (bits - 1) if signed else 0)
-    return TensorEncoding(
-        bitwidth=bits,
-        min=offset * scale,
-        max=(2**bits - 1 + offset) * scale,
-        scale=scale,
-        offset=offset,
-        is_symmetric=str(signed and zero_point == 0),
+def _stored_encodings(scales: np.ndarray, zero_points: np.ndarray) -> tuple[TensorEncoding, ...]:
+    bits, signed = zero_points.dtype.itemsize * 8, zero_points.dtype.kind == "i"
+    shift = 2 ** (bits - 1) if signed else 0
+    pairs = zip(np.atleast_1d(scales).tolist(), np.atleast_1d(zero_points).tolist(), strict=True)
+    return tuple(
+        encoding_of(bits, scale, -zero_point - shift, symmetric=signed and zero_point == 0)
+        for scale, zero_point in pairs
     )
 
 
@@ -102,17 +106,22 @@ def read_encodings(path: Path) -> Encodings:
     """Raises InputError for what is not such a file, naming the tensor and the field."""
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the encodings {path}: {error}") from None
-    keys = ("activation_encodings", "param_encodings")
-    if not isinstance(record, dict) or not all(isinstance(record.get(key), dict) for key in keys):
+    except OSError as error:
+        raise InputError(f"cannot read the encodings {path}: {error.strerror}") from None
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), dict) for key in _KEYS):
         raise InputError(
-            f"{path} is no encodings file: expected an object with {' and '.join(keys)}, each an "
-            "object of tensor names"
+            f"{path} is no encodings file: expected JSON, an object with {' and '.join(_KEYS)}, "
+            "each an object of tensor names, as `persondet quantize` writes it"
         )
-    activations = {name: _parsed(path, name, values)[0] for name, values in record[keys[0]].items()}
-    params = {name: _parsed(path, name, values) for name, values in record[keys[1]].items()}
-    return Encodings(activations, params)
+    activations, params = (
+        {name: _parsed(path, name, values) for name, values in record[key].items()} for key in _KEYS
+    )
+    for name, values in activations.items():
+        if len(values) != 1:
+            raise InputError(f"{path}: activation {name} has {len(values)} encodings, expected 1")
+    return Encodings({name: values[0] for name, values in activations.items()}, params)
 
 
 def _parsed(path: Path, name: str, values: Any) -> tuple[TensorEncoding, ...]:
@@ -120,21 +129,50 @@ def _parsed(path: Path, name: str, values: Any) -> tuple[TensorEncoding, ...]:
         raise InputError(f"{path}: tensor {name} has no list of encodings")
     try:
         return tuple(_parsed_one(value) for value in values)
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise InputError(f"{path}: encoding of tensor {name}: {error} is missing") from None
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: encoding of tensor {name}: {error}") from None
 
 
-def _parsed_one(value: dict[str, Any]) -> TensorEncoding:
+def _parsed_one(value: Any) -> TensorEncoding:
     """scale and offset may be absent: they follow from min, max and the bits."""
-    if str(value.get("dtype", "int")) != "int":
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, got {value!r}")
+    if value.get("dtype", "int") != "int":
         raise ValueError(f"dtype {value['dtype']!r} is not supported, expected 'int'")
-    bits = int(value["bitwidth"])
-    if bits not in (8, 16):
-        raise ValueError(f"bitwidth {bits} is not supported, expected 8 or 16")
+    bits, symmetric = value["bitwidth"], str(value.get("is_symmetric", "False"))
+    if not isinstance(bits, int) or bits not in (8, 16):
+        raise ValueError(f"bitwidth {bits!r} is not supported, expected 8 or 16")
+    if symmetric.capitalize() not in ("True", "False"):
+        raise ValueError(f"is_symmetric {symmetric!r}, expected 'True' or 'False'")
     low, high = float(value["min"]), float(value["max"])
-    scale = float(value.get("scale", (high - low) / (2**bits - 1)))
-    if not scale > 0:
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"min {low} and max {high} are no range")
+    found = _from_range(bits, low, high, symmetric=symmetric.capitalize() == "True")
+    if "scale" not in value and "offset" not in value:
+        return found
+    scale = float(value.get("scale", found.scale))
+    offset = float(value.get("offset", found.offset))
+    if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"scale {scale} is not positive")
-    offset = int(value.get("offset", round(low / scale)))
-    symmetric = str(value.get("is_symmetric", "False")).capitalize()
-    return TensorEncoding(bits, low, high, scale, offset, "int", symmetric)
+    if not (offset.is_integer() and -(2**bits) < offset <= 0):
+        raise ValueError(f"offset {offset:g}, expected a whole number from {1 - 2**bits} to 0")
+    given = encoding_of(bits, scale, int(offset), symmetric=found.is_symmetric == "True")
+    if max(abs(given.min - low), abs(given.max - high)) > 1.5 * scale:
+        raise ValueError(
+            f"scale {scale:g} and offset {offset} give the range {given.min:g} to {given.max:g}, "
+            f"but min and max are {low:g} and {high:g}; correct them, or leave scale and offset out"
+        )
+    return given
+
+
+def _from_range(bits: int, low: float, high: float, *, symmetric: bool) -> TensorEncoding:
+    """The vendor's rule: the range made to contain 0, at least MIN_WIDTH wide, 0 exact."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    high = max(high, low + MIN_WIDTH)
+    half = 2 ** (bits - 1)
+    if symmetric:
+        return encoding_of(bits, max(-low / half, high / (half - 1)), -half, symmetric=True)
+    scale = (high - low) / (2**bits - 1)
+    return encoding_of(bits, scale, round(low / scale))

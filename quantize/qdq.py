@@ -1,10 +1,9 @@
 """From ranges or encodings to a QDQ graph: onnxruntime's static quantizer, fed with our ranges."""
 
 import contextlib
-import io
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
 
-from persondet.errors import InputError, PersondetError
-from quantize.encodings import Encodings, TensorEncoding
+from persondet.errors import InputError
+from quantize.bias import refuse, refuse_hopeless, saturated_biases
+from quantize.encodings import MIN_WIDTH, Encodings, TensorEncoding, encodings_from_qdq
+from quantize.encodings_fit import shortened
 
 ACT_BITS = (8, 16)
 _ACTIVATION_TYPES = {8: QuantType.QUInt8, 16: QuantType.QUInt16}
-_INT32_MAX = 2**31 - 1
-# A weight scale that has to be widened more than this leaves fewer than 4 of 8 bits.
-_MAX_WIDENING = 16.0
+_PER_CHANNEL_OPSET = 13  # since then DequantizeLinear has an axis
 
 Overrides = dict[str, list[dict[str, Any]]]
 
@@ -44,63 +43,92 @@ class Scheme:
         return QuantType.QInt8 if self.per_channel else QuantType.QUInt8
 
 
+def scheme_of(encodings: Encodings) -> Scheme:
+    """The scheme that encodings follow; for what they leave open, the weights."""
+    bits = {encoding.bitwidth for encoding in encodings.activations.values()}
+    per_channel = any(len(channels) > 1 for channels in encodings.params.values())
+    return Scheme(max(bits, default=8), per_channel)
+
+
 def qdq_from_ranges(
     model: onnx.ModelProto,
     ranges: Mapping[str, tuple[float, float]],
     scheme: Scheme,
     overrides: Overrides,
-) -> tuple[onnx.ModelProto, list[str]]:
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The QDQ graph, and the names of the weights whose scale was widened for their bias.
 
-    ranges: (low, high) of every float activation. overrides: fixed encodings by tensor.
-    A bias is stored as int32 with the scale input scale * weight scale; where that is tiny the
-    bias saturates and the output is wrong without a word, so each is checked.
-    Raises PersondetError naming the layers that cannot be quantized this way.
+    ranges: (low, high) by activation. overrides: fixed encodings by tensor.
+    Raises InputError where an activation has neither, PersondetError naming the layers whose bias
+    cannot be stored this way.
     """
+    if scheme.per_channel and _opset(model) < _PER_CHANNEL_OPSET:
+        model = onnx.version_converter.convert_version(model, _PER_CHANNEL_OPSET)
     quantized = _quantize(model, ranges, scheme, overrides)
-    if not (widening := _saturated_biases(model, quantized)):
-        return quantized, []
-    hopeless = [name for name, factor in widening.items() if factor > _MAX_WIDENING]
-    if hopeless:
-        raise PersondetError(
-            "the biases of these layers do not fit their int32 encoding, and widening the weights' "
-            f"scale {_MAX_WIDENING:g} times is not enough: {', '.join(hopeless)}; use 8-bit "
-            "activations (--act-bits 8) or check that the network is trained"
+    needed = encodings_from_qdq(quantized).activations
+    if missing := sorted(set(needed) - set(ranges) - set(overrides)):
+        raise InputError(
+            f"no encodings are given for {len(missing)} activations of the model: "
+            f"{shortened(missing)}; calibrate with pictures (--calib) instead"
         )
-    widened = {**overrides, **_widened_weights(quantized, widening)}
-    quantized = _quantize(model, ranges, scheme, widened)
-    if left := _saturated_biases(model, quantized):
-        raise PersondetError(f"the biases of these layers saturate: {', '.join(left)}")
-    return quantized, sorted(widening)
+    if not (saturated := saturated_biases(model, quantized)):
+        return quantized, ()
+    refuse_hopeless(saturated)
+    wider = {
+        bias.weight: _weight_overrides(quantized, bias.weight, bias.widened) for bias in saturated
+    }
+    quantized = _quantize(model, ranges, scheme, {**overrides, **wider})
+    refuse(bias.layer for bias in saturated_biases(model, quantized))
+    return quantized, tuple(sorted(wider))
 
 
 def overrides_from_encodings(encodings: Encodings) -> Overrides:
     """Fixed scales and zero points for onnxruntime's quantizer."""
     overrides: Overrides = {
-        name: [_override(encoding)] for name, encoding in encodings.activations.items()
+        name: [_activation_override(encoding)] for name, encoding in encodings.activations.items()
     }
     for name, channels in encodings.params.items():
-        overrides[name] = [_override(encoding, weight=True) for encoding in channels]
-        if len(channels) > 1:
+        per_channel = len(channels) > 1
+        overrides[name] = [_weight_override(e, signed=per_channel) for e in channels]
+        if per_channel:
             overrides[name][0]["axis"] = 0
     return overrides
 
 
-def _override(encoding: TensorEncoding, *, weight: bool = False) -> dict[str, Any]:
-    signed = weight and encoding.is_symmetric == "True"
-    sign_shift = 2 ** (encoding.bitwidth - 1) if signed else 0
-    dtype = np.dtype(f"{'int' if signed else 'uint'}{encoding.bitwidth}")
-    quant_type = {
-        "uint8": QuantType.QUInt8,
-        "uint16": QuantType.QUInt16,
-        "int8": QuantType.QInt8,
-        "int16": QuantType.QInt16,
-    }[dtype.name]
+def _activation_override(encoding: TensorEncoding) -> dict[str, Any]:
+    dtype = np.dtype(f"uint{encoding.bitwidth}")
+    return _override(_ACTIVATION_TYPES[encoding.bitwidth], encoding.scale, -encoding.offset, dtype)
+
+
+def _weight_override(encoding: TensorEncoding, *, signed: bool) -> dict[str, Any]:
+    if signed or (encoding.is_symmetric == "True" and encoding.is_centred):
+        return _override(QuantType.QInt8, encoding.scale, 0, np.dtype(np.int8))
+    return _override(QuantType.QUInt8, encoding.scale, -encoding.offset, np.dtype(np.uint8))
+
+
+def _override(
+    quant_type: QuantType, scale: float, zero_point: int, dtype: np.dtype
+) -> dict[str, Any]:
     return {
         "quant_type": quant_type,
-        "scale": np.array(encoding.scale, np.float32),
-        "zero_point": np.array(-encoding.offset - sign_shift, dtype),
+        "scale": np.array(scale, np.float32),
+        "zero_point": np.array(zero_point, dtype),
     }
+
+
+def _weight_overrides(
+    quantized: onnx.ModelProto, name: str, widened: np.ndarray
+) -> list[dict[str, Any]]:
+    """The encoding that a weight has in the QDQ graph, its scales times `widened`."""
+    constants = {item.name: numpy_helper.to_array(item) for item in quantized.graph.initializer}
+    scales, zero_points = (constants[f"{name}_{what}"] for what in ("scale", "zero_point"))
+    dtype = zero_points.dtype
+    quant_type = QuantType.QUInt8 if dtype == np.uint8 else QuantType.QInt8
+    pairs = zip(np.atleast_1d(scales * widened), np.atleast_1d(zero_points), strict=True)
+    overrides = [_override(quant_type, scale, zero_point, dtype) for scale, zero_point in pairs]
+    if scales.ndim:
+        overrides[0]["axis"] = 0
+    return overrides
 
 
 def _quantize(
@@ -110,20 +138,24 @@ def _quantize(
     overrides: Overrides,
 ) -> onnx.ModelProto:
     extra_options = {
-        "MinimumRealRange": 0.0001,
+        "MinimumRealRange": MIN_WIDTH,
         "DedicatedQDQPair": False,
         "TensorQuantOverrides": overrides,
         # A transpose or reshape at the input is quantized too, or the input itself stays float.
         "ForceQuantizeNoInputCheck": True,
         "ActivationSymmetric": False,
         "WeightSymmetric": scheme.per_channel,
-        # 16-bit Q and DQ are in onnxruntime's own domain below opset 21.
-        "UseQDQContribOps": scheme.act_bits == 16,
+        # quantize/bias.py does it, for all kinds of weights, and says so.
+        "QDQDisableWeightAdjustForInt32Bias": True,
     }
+    # The quantizer wants ranges even of what it fuses or gives the encoding of something else.
+    names = [value.name for value in model.graph.input]
+    names += [name for node in model.graph.node for name in node.output]
+    every = dict.fromkeys(names, (0.0, 0.0))
     with tempfile.TemporaryDirectory(prefix="persondet-quantize-") as folder:
         cache, output = Path(folder, "ranges.json"), Path(folder, "qdq.onnx")
-        save_tensors_data(_tensors_data(ranges), cache)
-        with _quiet():
+        save_tensors_data(_tensors_data({**every, **ranges}), cache)
+        with _without_advice():
             quantize_static(
                 model,
                 output,
@@ -136,7 +168,11 @@ def _quantize(
                 extra_options=extra_options,
                 calibration_cache_path=cache,
             )
-        return onnx.load(output)
+        return _without_unused(onnx.load(output))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
 
 
 def _tensors_data(ranges: Mapping[str, tuple[float, float]]) -> TensorsData:
@@ -149,55 +185,29 @@ def _tensors_data(ranges: Mapping[str, tuple[float, float]]) -> TensorsData:
     )
 
 
+def _without_unused(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the limits of fused Clips, of which onnxruntime warns whenever it loads the file."""
+    graph = model.graph
+    used = {name for node in graph.node for name in node.input}
+    for node in [n for n in graph.node if n.op_type == "Constant" and n.output[0] not in used]:
+        graph.node.remove(node)
+    for item in [item for item in graph.initializer if item.name not in used]:
+        graph.initializer.remove(item)
+    return model
+
+
 @contextlib.contextmanager
-def _quiet():
-    """onnxruntime's quantizer logs advice about preprocessing, which onnxsim has done."""
-    logging.disable(logging.WARNING)
+def _without_advice() -> Iterator[None]:
+    """onnxruntime's quantizer logs, on the root logger, advice that onnxsim has taken already."""
+
+    def not_the_quantizers(record: logging.LogRecord) -> bool:
+        return "onnxruntime" not in record.pathname
+
+    root, keeper = logging.getLogger(), logging.NullHandler()
+    root.addFilter(not_the_quantizers)
+    root.addHandler(keeper)  # or logging.warning() would install a handler of its own
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        yield
     finally:
-        logging.disable(logging.NOTSET)
-
-
-def _saturated_biases(model: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[str, float]:
-    """Weights whose bias does not fit int32: name and the factor by which their scale is too small.
-
-    model: the float graph, for the biases; quantized: its QDQ graph, for the scales.
-    """
-    floats = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
-    biases = {n.input[1]: floats[n.input[2]] for n in model.graph.node if _has_bias(n)}
-    constants = {item.name: numpy_helper.to_array(item) for item in quantized.graph.initializer}
-    dequantize = {n.output[0]: n for n in quantized.graph.node if n.op_type == "DequantizeLinear"}
-    found: dict[str, float] = {}
-    for node in quantized.graph.node:
-        if not _has_bias(node) or node.input[0] not in dequantize:
-            continue
-        input_scale = constants[dequantize[node.input[0]].input[1]].astype(np.float64)
-        weights = dequantize[node.input[1]]
-        weight_scale = constants[weights.input[1]].astype(np.float64)
-        name = weights.input[0].removesuffix("_quantized")
-        factor = float((np.abs(biases[name]) / (input_scale * weight_scale * _INT32_MAX)).max())
-        if factor > 1:
-            found[name] = factor
-    return found
-
-
-def _has_bias(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Conv" and len(node.input) > 2
-
-
-def _widened_weights(quantized: onnx.ModelProto, widening: Mapping[str, float]) -> Overrides:
-    constants = {item.name: numpy_helper.to_array(item) for item in quantized.graph.initializer}
-    overrides: Overrides = {}
-    for name, factor in widening.items():
-        scale = np.atleast_1d(constants[f"{name}_scale"]) * np.float32(factor * 1.01)
-        zero_point = np.atleast_1d(constants[f"{name}_zero_point"])
-        quant_type = QuantType.QUInt8 if zero_point.dtype == np.uint8 else QuantType.QInt8
-        overrides[name] = [
-            {"quant_type": quant_type, "scale": np.array(s), "zero_point": np.array(z)}
-            for s, z in zip(scale, zero_point, strict=True)
-        ]
-        if len(scale) > 1:
-            overrides[name][0]["axis"] = 0
-    return overrides
+        root.removeHandler(keeper)
+        root.removeFilter(not_the_quantizers)

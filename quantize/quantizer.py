@@ -1,7 +1,7 @@
 """ONNX and calibration pictures, or encodings, to a quantized DLC."""
 
+import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,14 @@ from export.onnx_model import is_quantized, load_detector_onnx, store_spec
 from export.socs import Soc
 from persondet.errors import InputError
 from persondet.preprocess import preprocess
-from persondet.sidecar import replacing, write_sidecar
+from persondet.sidecar import check_destination, replacing, write_sidecar
 from persondet.spec import DetectorSpec, spec_to_json
 from quantize.calibration_set import CalibrationSet
-from quantize.encodings import (
-    Encodings,
-    encodings_from_qdq,
-    encodings_to_json,
-    read_encodings,
-)
-from quantize.qdq import Overrides, Scheme, overrides_from_encodings, qdq_from_ranges
+from quantize.encodings import Encodings, encodings_from_qdq, encodings_to_json, read_encodings
+from quantize.encodings_fit import check_fit
+from quantize.qdq import Scheme, overrides_from_encodings, qdq_from_ranges, scheme_of
 from quantize.ranges import observe, select_range
-from quantize.uint8_input import float_graph, input_encoding, take_bytes
+from quantize.uint8_input import float_graph, input_encoding, real_values, take_bytes
 
 
 @dataclass(frozen=True)
@@ -42,14 +38,18 @@ class QuantizeResult:
 
 @dataclass(frozen=True)
 class QuantizedGraph:
+    """model: the QDQ graph; encodings: what it holds, by tensor of the float graph."""
+
     model: onnx.ModelProto
     spec: DetectorSpec
+    scheme: Scheme
+    encodings: Encodings
     widened: tuple[str, ...]
 
 
 def quantize(
     onnx_path: Path,
-    destination: Path,
+    destination: Path | None = None,
     *,
     calibration: CalibrationSet | None = None,
     encodings: Path | None = None,
@@ -60,29 +60,46 @@ def quantize(
 ) -> QuantizeResult:
     """Write the quantized DLC, the QDQ ONNX and the encodings, each with its sidecar.
 
-    Exactly one of calibration (pictures) and encodings (a file of an earlier run) is needed.
-    advance: called after each picture.
+    Exactly one of calibration (pictures) and encodings (a file of an earlier run, which says scheme
+    and ranges) is needed. destination: None for model.onnx to model.quantized.dlc; the other two
+    files lie beside it. advance: called after each picture.
     Raises InputError for a model or a set that cannot be used, PersondetError where quantizing or
     writing fails; then nothing is written.
     """
-    scheme = scheme or Scheme()
     if (calibration is None) == (encodings is None):
         raise InputError("give either calibration pictures or an encodings file")
+    if encodings is not None and scheme is not None:
+        raise InputError("give either a scheme or an encodings file, which has its own")
+    destination = Path(destination or onnx_path.with_suffix(".quantized.dlc"))
+    qdq_path, encodings_path = _paths_beside(destination)
+    inputs = [onnx_path, *([encodings] if encodings else [])]
+    for path, suffix in ((destination, ".dlc"), (qdq_path, ".onnx"), (encodings_path, ".json")):
+        check_destination(path, suffix, inputs=inputs)
     model, spec = load_detector_onnx(onnx_path)
     if is_quantized(model):
         raise InputError(f"{onnx_path} is quantized already; give the float ONNX")
-    if calibration is not None:
-        graph = graph_from_pictures(model, spec, calibration, scheme, method, advance)
-    else:
-        assert encodings is not None
-        graph = graph_from_encodings(model, spec, read_encodings(encodings), scheme)
-    details = {
-        "scheme": dataclasses.asdict(scheme),
-        "widened_weight_scales": list(graph.widened),
-        **({"calibration": method, **calibration.record()} if calibration else {}),
-    }
-    inputs = [onnx_path, *([encodings] if encodings else [])]
-    return _write(graph, destination, inputs, soc, details)
+    with contextlib.ExitStack() as stack:  # all three appear, or none
+        qdq_file, encodings_file = (
+            stack.enter_context(replacing(path)) for path in (qdq_path, encodings_path)
+        )
+        if calibration is not None:
+            scheme = scheme or Scheme()
+            graph = graph_from_pictures(model, spec, calibration, scheme, method, advance)
+        else:
+            assert encodings is not None
+            graph = graph_from_encodings(model, spec, read_encodings(encodings))
+        qdq_file.write_bytes(graph.model.SerializeToString())
+        encodings_file.write_text(encodings_to_json(graph.encodings), encoding="utf-8")
+        details = {
+            "scheme": dataclasses.asdict(graph.scheme),
+            "widened_weight_scales": list(graph.widened),
+            **({"calibration": method, **calibration.record()} if calibration else {}),
+        }
+        described: dict[str, Any] = {"step": "quantize", "inputs": inputs, "details": details}
+        dlc = write_artefacts(qdq_file, destination, spec, soc=soc, **described)
+    for path in (qdq_path, encodings_path):
+        write_sidecar(path, spec=spec, packages=("onnxruntime", "onnx"), **described)
+    return QuantizeResult(dlc, qdq_path, encodings_path, graph.widened)
 
 
 def graph_from_pictures(
@@ -94,50 +111,38 @@ def graph_from_pictures(
     advance: Callable[[], None] = lambda: None,
 ) -> QuantizedGraph:
     """The QDQ graph with the ranges observed on the pictures."""
-    graph = _float_graph(model, spec)
+    graph = _float_graph(model, spec, scheme)
     histograms = observe(graph, _inputs(spec, calibration, advance), method=method)
     ranges = {
         name: select_range(histogram, method, scheme.act_bits)
         for name, histogram in histograms.items()
     }
-    overrides: Overrides = {}
-    if spec.input_format == "uint8-nhwc":
-        exact = Encodings({spec.input_name: input_encoding(spec)}, {})
-        overrides = overrides_from_encodings(exact)
-    return _finished(graph, ranges, spec, scheme, overrides)
+    return _quantized(graph, spec, scheme, ranges, Encodings({}, {}))
 
 
 def graph_from_encodings(
-    model: onnx.ModelProto, spec: DetectorSpec, encodings: Encodings, scheme: Scheme
+    model: onnx.ModelProto, spec: DetectorSpec, encodings: Encodings
 ) -> QuantizedGraph:
-    """The QDQ graph with given encodings.
+    """The QDQ graph with given encodings; weights that they leave out get their own extremes.
 
     Raises InputError for names that the graph does not have, and for activations that the file
     leaves open: the vendor's tools ignore both without a word.
     """
-    graph = _float_graph(model, spec)
-    activations = {name for node in graph.graph.node for name in node.output}
-    activations |= {value.name for value in graph.graph.input}
-    weights = {item.name for item in graph.graph.initializer}
-    unknown = sorted({*encodings.activations} - activations) + sorted({*encodings.params} - weights)
-    if unknown:
-        raise InputError(
-            f"the encodings name {len(unknown)} tensors that the model does not have: "
-            f"{', '.join(unknown[:8])}; they belong to another model, or to another export of it"
-        )
-    ranges = dict.fromkeys(activations, (0.0, 0.0))
-    result = _finished(graph, ranges, spec, scheme, overrides_from_encodings(encodings))
-    needed = encodings_from_qdq(result.model).activations
-    if missing := sorted(set(needed) - set(encodings.activations)):
-        raise InputError(
-            f"the encodings lack {len(missing)} activations of the model: "
-            f"{', '.join(missing[:8])}; calibrate with pictures (--calib) instead"
-        )
-    return result
+    scheme = scheme_of(encodings)
+    graph = _float_graph(model, spec, scheme)
+    check_fit(encodings, graph.graph)
+    return _quantized(graph, spec, scheme, {}, encodings)
 
 
-def _float_graph(model: onnx.ModelProto, spec: DetectorSpec) -> onnx.ModelProto:
-    return float_graph(model, spec) if spec.input_format == "uint8-nhwc" else model
+def _float_graph(model: onnx.ModelProto, spec: DetectorSpec, scheme: Scheme) -> onnx.ModelProto:
+    if spec.input_format != "uint8-nhwc":
+        return model
+    if scheme.act_bits != 8:
+        raise InputError(
+            f"{scheme.act_bits}-bit activations behind a uint8 input: the HTP has no layer that "
+            "takes the one and gives the other; export with --input float-nhwc"
+        )
+    return float_graph(model, spec)
 
 
 def _inputs(
@@ -147,60 +152,34 @@ def _inputs(
     for image_rgb in calibration.images_rgb():
         tensor = preprocess(image_rgb, spec)
         if spec.input_format == "uint8-nhwc":
-            exact = input_encoding(spec)
-            tensor = (tensor.astype(np.float32) + exact.offset) * np.float32(exact.scale)
+            tensor = real_values(tensor, spec)
         yield {spec.input_name: tensor}
         advance()
 
 
-def _finished(
+def _quantized(
     graph: onnx.ModelProto,
-    ranges: dict[str, tuple[float, float]],
     spec: DetectorSpec,
     scheme: Scheme,
-    overrides: Overrides,
+    ranges: dict[str, tuple[float, float]],
+    fixed: Encodings,
 ) -> QuantizedGraph:
+    """fixed: encodings that go before ranges; those of bytes are known and go before both."""
+    takes_bytes = spec.input_format == "uint8-nhwc"
+    if takes_bytes:
+        exact = {spec.input_name: input_encoding(spec)}
+        fixed = Encodings({**fixed.activations, **exact}, fixed.params)
+    overrides = overrides_from_encodings(fixed)
     quantized, widened = qdq_from_ranges(graph, ranges, scheme, overrides)
-    if spec.input_format == "uint8-nhwc":
+    encodings = encodings_from_qdq(quantized)
+    if takes_bytes:
         take_bytes(quantized, spec)
     store_spec(quantized, spec, spec_to_json(spec))
-    return QuantizedGraph(quantized, spec, tuple(widened))
+    return QuantizedGraph(quantized, spec, scheme, encodings, widened)
 
 
-def _write(
-    graph: QuantizedGraph,
-    destination: Path,
-    inputs: list[Path],
-    soc: Soc | None,
-    details: dict[str, Any],
-) -> QuantizeResult:
-    destination = Path(destination)
-    stem = destination.name.removesuffix(".dlc")
-    qdq, encodings = (destination.with_name(stem + end) for end in (".onnx", ".encodings.json"))
-    if clash := {qdq.absolute(), encodings.absolute()} & {path.absolute() for path in inputs}:
-        raise InputError(f"{clash.pop()} would be overwritten by its own result; choose another -o")
-    with tempfile.TemporaryDirectory(prefix="persondet-quantized-") as folder:
-        graph_path = Path(folder, qdq.name)
-        graph_path.write_bytes(graph.model.SerializeToString())
-        dlc = write_artefacts(
-            *(graph_path, destination, graph.spec),
-            soc=soc,
-            step="quantize",
-            inputs=inputs,
-            details=details,
-        )
-    for path, content in (
-        (qdq, graph.model.SerializeToString()),
-        (encodings, encodings_to_json(encodings_from_qdq(graph.model)).encode()),
-    ):
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-        write_sidecar(
-            path,
-            step="quantize",
-            inputs=inputs,
-            spec=graph.spec,
-            packages=("onnxruntime", "onnx"),
-            details=details,
-        )
-    return QuantizeResult(dlc, qdq, encodings, graph.widened)
+def _paths_beside(dlc: Path) -> tuple[Path, Path]:
+    """model.dlc or model.quantized.dlc to the QDQ ONNX and the encodings: the first must not take
+    the name of the float model.onnx."""
+    stem = dlc.stem.removesuffix(".quantized") + ".quantized"
+    return dlc.with_name(f"{stem}.onnx"), dlc.with_name(f"{stem}.encodings.json")

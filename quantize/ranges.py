@@ -5,7 +5,7 @@ percentile cuts a fixed share of the values, mse and entropy try ranges and keep
 squared error or of least Kullback-Leibler divergence.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -17,13 +17,18 @@ from persondet.errors import InputError, PersondetError
 
 METHODS = ("minmax", "percentile", "entropy", "mse")
 PERCENTILE = 99.99  # of the values stay inside, on each side that has a tail
-_BINS = 4096
-_CANDIDATES = np.linspace(0.1, 1.0, 91)  # shares of the full range that mse and entropy try
+# An odd number: the middle bin is centred on 0, which encodings hold exactly and ReLU makes a lot
+# of. A power of 3: when the limit triples, three bins become one and the middle stays the middle.
+_BINS = 3**9
+_MIDDLE = _BINS // 2
+_SHARES = np.geomspace(1, 0.01, 91)  # of each end of the full range, that mse and entropy try
+_MOVING_OPS = ("Transpose", "Reshape")  # what they make keeps the encoding of their input
+_FUSED_OPS = ("Relu", "Clip")  # the encoding does their work, on what only they read
 
 
 @dataclass
 class Histogram:
-    """Values counted in _BINS equal bins over [-limit, limit]; the limit doubles when outgrown."""
+    """Values counted in _BINS equal bins over [-limit, limit]; the limit triples when outgrown."""
 
     low: float = np.inf
     high: float = -np.inf
@@ -43,124 +48,147 @@ class Histogram:
             assert self.counts is not None
             self.counts += found.reshape(-1)  # (bins, 1) before OpenCV 5
 
+    @property
+    def step(self) -> float:
+        """Width of a bin."""
+        return 2 * self.limit / _BINS
+
     def centres(self) -> np.ndarray:
-        step = 2 * self.limit / _BINS
-        return -self.limit + (np.arange(_BINS) + 0.5) * step
+        return (np.arange(_BINS) - _MIDDLE) * self.step
+
+    def nonzero(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centres and counts of the bins that hold values, without the one of 0."""
+        assert self.counts is not None
+        used = self.counts > 0
+        used[_MIDDLE] = False
+        return self.centres()[used], self.counts[used]
 
     def _grow(self, magnitude: float) -> None:
         if self.counts is None:
             self.limit, self.counts = max(magnitude, 1e-6) * 1.001, np.zeros(_BINS)
-        while magnitude >= self.limit:  # pairs of bins become one, in the middle of twice the range
-            merged = self.counts.reshape(-1, 2).sum(1)
-            self.counts = np.pad(merged, _BINS // 4)
-            self.limit *= 2
+        while magnitude >= self.limit:
+            merged = self.counts.reshape(-1, 3).sum(1)
+            self.counts = np.pad(merged, _BINS // 3)
+            self.limit *= 3
 
 
 def observe(
     model: onnx.ModelProto, inputs: Iterable[Mapping[str, np.ndarray]], *, method: str
 ) -> dict[str, Histogram]:
-    """Run the float graph on each input and collect every activation's values.
+    """Run the float graph on each input and collect the values of every encoded activation.
 
+    That is the graph's input and what nodes make, except what a transpose or reshape makes, which
+    keeps the encoding of its input, and what only a Relu or Clip reads, which is fused with it.
     Raises InputError for an unknown method or no inputs, PersondetError for values that are not
     finite, naming the tensor.
     """
     if method not in METHODS:
         raise InputError(f"unknown calibration {method!r}, expected one of {', '.join(METHODS)}")
-    session, names = _all_outputs_session(model)
-    input_names = [value.name for value in model.graph.input]
-    histograms = {name: Histogram() for name in (*input_names, *names)}
+    names = _encoded_activations(model)
+    session = _session(model, names)
+    histograms = {name: Histogram() for name in (*(v.name for v in model.graph.input), *names)}
     for feed in inputs:
         values = {**feed, **dict(zip(names, session.run(names, dict(feed)), strict=True))}
         for name, array in values.items():
             try:
                 histograms[name].add(array, count=method != "minmax")
             except ValueError as error:
-                raise PersondetError(f"calibration: tensor {name} has {error}") from None
+                raise PersondetError(
+                    f"calibration: tensor {name} has {error}; check that the network is trained"
+                ) from None
     if any(not np.isfinite(histogram.low) for histogram in histograms.values()):
         raise InputError("the calibration set is empty: no picture was read")
     return histograms
 
 
 def select_range(histogram: Histogram, method: str, bits: int) -> tuple[float, float]:
-    """(low, high) of an asymmetric encoding of this many bits; contains 0."""
+    """(low, high) of an asymmetric encoding of this many bits; contains 0, inside the extremes."""
     full = min(histogram.low, 0.0), max(histogram.high, 0.0)
     if method == "minmax" or full[0] == full[1]:
         return full
     if method == "percentile":
         return _percentile_range(histogram, full)
-    error = {"mse": _squared_error, "entropy": _divergence}[method]
-    return _best_range(histogram, full, bits, error)
+    return {"mse": _least_error, "entropy": _least_divergence}[method](histogram, full, bits)
 
 
-def _all_outputs_session(
-    model: onnx.ModelProto,
-) -> tuple[onnxruntime.InferenceSession, list[str]]:
-    """A session whose outputs are all float activations of the graph."""
-    model = onnx.shape_inference.infer_shapes(model)
-    types = {
-        value.name: value.type.tensor_type.elem_type
-        for value in (*model.graph.value_info, *model.graph.output)
-    }
-    names = [
+def _encoded_activations(model: onnx.ModelProto) -> list[str]:
+    read_by = {value.name: ["output"] for value in model.graph.output}
+    for node in model.graph.node:
+        for name in node.input:
+            read_by.setdefault(name, []).append(node.op_type)
+    fused = {name for name, ops in read_by.items() if len(ops) == 1 and ops[0] in _FUSED_OPS}
+    return [
         name
         for node in model.graph.node
-        if node.op_type != "Constant"
+        if node.op_type not in ("Constant", *_MOVING_OPS)
         for name in node.output
-        if types.get(name) == onnx.TensorProto.FLOAT
+        if name not in fused
     ]
-    present = {value.name for value in model.graph.output}
-    for name in names:
-        if name not in present:
-            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+
+
+def _session(model: onnx.ModelProto, names: list[str]) -> onnxruntime.InferenceSession:
+    """A session that has these tensors among its outputs."""
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    for name in sorted(set(names) - {value.name for value in model.graph.output}):
+        observed.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(
+        observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return session, names
 
 
 def _percentile_range(histogram: Histogram, full: tuple[float, float]) -> tuple[float, float]:
     assert histogram.counts is not None
-    centres, share = histogram.centres(), np.cumsum(histogram.counts) / histogram.counts.sum()
+    share = np.cumsum(histogram.counts) / histogram.counts.sum()
     tail = 1 - PERCENTILE / 100
     first, last = np.searchsorted(share, [tail, 1 - tail]).clip(0, _BINS - 1)
-    low, high = float(centres[first]), float(centres[last])
+    if first == last:  # nearly all values are one: there is no tail to cut
+        return full
+    centres, half = histogram.centres(), histogram.step / 2
+    low, high = float(centres[first] - half), float(centres[last] + half)
     return max(full[0], min(low, 0.0)), min(full[1], max(high, 0.0))
 
 
-def _best_range(
-    histogram: Histogram,
-    full: tuple[float, float],
-    bits: int,
-    error: Callable[[np.ndarray, np.ndarray, np.ndarray], float],
+def _ends(end: float) -> np.ndarray:
+    """What to try in place of one end of the full range, the widest first."""
+    return end * _SHARES if end else np.zeros(1)
+
+
+def _least_error(histogram: Histogram, full: tuple[float, float], bits: int) -> tuple[float, float]:
+    """Over all pairs of ends: what is outside moves to the end, what is inside is rounded, which
+    costs scale^2 / 12 on average; 0 costs nothing."""
+    centres, counts = histogram.nonzero()
+    lows, highs = _ends(full[0]), _ends(full[1])
+    below = np.maximum(lows[:, None] - centres, 0)  # (lows, bins)
+    above = np.maximum(centres - highs[:, None], 0)  # (highs, bins)
+    inside = counts.sum() - ((below > 0) @ counts)[:, None] - (above > 0) @ counts
+    scales = (highs - lows[:, None]) / (2**bits - 1)
+    errors = (below**2 @ counts)[:, None] + above**2 @ counts + inside * scales**2 / 12
+    low, high = np.unravel_index(np.argmin(errors), errors.shape)
+    return float(lows[low]), float(highs[high])
+
+
+def _least_divergence(
+    histogram: Histogram, full: tuple[float, float], bits: int
 ) -> tuple[float, float]:
-    assert histogram.counts is not None
-    used = histogram.counts > 0
-    centres, counts = histogram.centres()[used], histogram.counts[used]
-    candidates = [(full[0] * share, full[1] * share) for share in _CANDIDATES]
-    errors = [error(centres, counts, _levels(centres, low, high, bits)) for low, high in candidates]
-    low, high = candidates[len(errors) - 1 - int(np.argmin(errors[::-1]))]  # the widest of equals
-    return low, high
+    """One end after the other; 0 is left out, or its many values would decide alone."""
+    centres, counts = histogram.nonzero()
+    low, high = full
+    highs, lows = _ends(high)[::2], _ends(low)[::2]
+    high = highs[np.argmin([_divergence(centres, counts, low, end, bits) for end in highs])]
+    low = lows[np.argmin([_divergence(centres, counts, end, high, bits) for end in lows])]
+    return float(low), float(high)
 
 
-def _levels(values: np.ndarray, low: float, high: float, bits: int) -> np.ndarray:
-    """The values as the encoding would give them back."""
+def _divergence(
+    centres: np.ndarray, counts: np.ndarray, low: float, high: float, bits: int
+) -> float:
+    """KL(P, Q), Q being P with the mass of each quantized level spread evenly over its bins."""
     scale = (high - low) / (2**bits - 1)
     zero_point = round(-low / scale)
-    stored = np.clip(np.round(values / scale) + zero_point, 0, 2**bits - 1)
-    return (stored - zero_point) * scale
-
-
-def _squared_error(centres: np.ndarray, counts: np.ndarray, levels: np.ndarray) -> float:
-    return float((counts * (centres - levels) ** 2).sum())
-
-
-def _divergence(centres: np.ndarray, counts: np.ndarray, levels: np.ndarray) -> float:
-    """KL(P, Q), Q being P with the mass of each quantized level spread evenly over its bins."""
-    _, level = np.unique(levels, return_inverse=True)
-    mass = np.bincount(level, counts)
-    bins = np.bincount(level)
-    share = counts / counts.sum()
-    spread = (mass / bins)[level] / counts.sum()
-    return float((share * np.log(share / spread)).sum())
+    levels = np.clip(np.round(centres / scale) + zero_point, 0, 2**bits - 1).astype(np.int64)
+    mass, bins = np.bincount(levels, counts), np.bincount(levels)
+    spread = mass[levels] / bins[levels]
+    return float((counts * np.log(counts / spread)).sum() / counts.sum())

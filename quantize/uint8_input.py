@@ -5,7 +5,7 @@ import onnx
 from onnx import numpy_helper
 
 from persondet.spec import DetectorSpec
-from quantize.encodings import TensorEncoding
+from quantize.encodings import TensorEncoding, encoding_of
 
 
 def float_graph(model: onnx.ModelProto, spec: DetectorSpec) -> onnx.ModelProto:
@@ -32,10 +32,15 @@ def float_graph(model: onnx.ModelProto, spec: DetectorSpec) -> onnx.ModelProto:
     return model
 
 
+def real_values(pixels: np.ndarray, spec: DetectorSpec) -> np.ndarray:
+    """uint8 pixels to what `float_graph` takes."""
+    exact = input_encoding(spec)
+    return (pixels.astype(np.float32) + np.float32(exact.offset)) * np.float32(exact.scale)
+
+
 def input_encoding(spec: DetectorSpec) -> TensorEncoding:
     """The exact encoding of the bytes: scale 1 / std, zero point the whole part of the mean."""
-    scale, zero_point = 1 / spec.std_rgb[0], int(spec.mean_rgb[0])
-    return TensorEncoding(8, -zero_point * scale, (255 - zero_point) * scale, scale, -zero_point)
+    return encoding_of(8, 1 / spec.std_rgb[0], -int(spec.mean_rgb[0]))
 
 
 def take_bytes(quantized: onnx.ModelProto, spec: DetectorSpec) -> None:

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
+
+_OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 
 
 @click.command()
@@ -10,19 +13,29 @@ import click
 @click.option(
     "--calib",
     type=click.Path(path_type=Path),
-    help="folder of pictures, text list of pictures, or video: the calibration set",
+    metavar="DIR|LIST|VIDEO",
+    help="the calibration set: a folder of pictures, a text file with one a line, or a video",
 )
 @click.option(
     "--encodings",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="encodings of an earlier run (.encodings.json) instead of pictures",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="default: MODEL.quantized.dlc"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.dlc",
+    help="default: MODEL.quantized.dlc",
 )
-@click.option("--per-channel", is_flag=True, help="one symmetric scale an output channel")
+@click.option("--per-channel", is_flag=True, help="weights: one symmetric scale an output channel")
 @click.option(
-    "--act-bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="activations"
+    "--act-bits",
+    type=click.Choice(["8", "16"]),
+    default="8",
+    show_default=True,
+    help="bits of activations; weights have 8",
 )
 @click.option(
     "--calibration",
@@ -39,7 +52,7 @@ import click
     help="taken evenly from the set",
 )
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
-@click.option("--soc", "soc_name", help="SoC to compile for, such as sm8550")
+@click.option("--soc", "soc_name", metavar="NAME", help="SoC to compile for, such as sm8550")
 def command(
     model: Path,
     calib: Path | None,
@@ -54,11 +67,18 @@ def command(
 ) -> None:
     """Quantize MODEL.onnx on real pictures and write it as a DLC.
 
-    Writes the DLC, the same graph as QDQ ONNX for onnxruntime, and the encodings as JSON in the
-    form that the vendor's --quantization_overrides reads.
+    Also writes the same graph as QDQ ONNX for onnxruntime (MODEL.quantized.onnx), and the encodings
+    as JSON in the form that the vendor's --quantization_overrides reads
+    (MODEL.quantized.encodings.json).
     """
     if (calib is None) == (encodings is None):
-        raise click.UsageError("give --calib DIR|LIST|VIDEO, or --encodings FILE of an earlier run")
+        raise click.UsageError(
+            "give --calib DIR|LIST|VIDEO, or --encodings FILE of an earlier run; one of them"
+        )
+    if encodings and (given := _given(_OF_CALIBRATION)):
+        raise click.UsageError(
+            f"{', '.join(given)} go with --calib; the encodings file says it all"
+        )
 
     from persondet.cli.dlc_output import context_soc, echo_dlc
     from persondet.cli.progress import progress_bar
@@ -71,10 +91,10 @@ def command(
     with progress_bar("calibrating", len(chosen) if chosen else None) as advance:
         result = quantize(
             model,
-            output or model.with_suffix(".quantized.dlc"),
+            output,
             calibration=chosen,
             encodings=encodings,
-            scheme=Scheme(int(act_bits), per_channel),
+            scheme=Scheme(int(act_bits), per_channel) if chosen else None,
             method=calibration,
             soc=soc,
             advance=advance,
@@ -90,3 +110,14 @@ def command(
     echo_dlc(result.dlc)
     click.echo(f"{result.qdq}: the same graph for onnxruntime")
     click.echo(f"{result.encodings}: encodings for --quantization_overrides, or for --encodings")
+
+
+def _given(names: tuple[str, ...]) -> list[str]:
+    """The options among these that the user typed."""
+    context = click.get_current_context()
+    typed = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    return [
+        f"--{name.replace('_', '-')}"
+        for name in names
+        if context.get_parameter_source(name) in typed
+    ]
