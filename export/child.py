@@ -15,8 +15,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from persondet.errors import PersondetError
@@ -47,22 +49,43 @@ def run_module(
 
 
 def _run(argv: list[str], output: Any, what: str, timeout_s: float) -> int:
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = None
     try:
+        with _interrupts_later():
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         return process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         raise PersondetError(f"{what} did not finish in {timeout_s:g} s and was stopped") from None
     finally:
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Keep Ctrl-C until the block's end: amid Popen it would lose a child that runs already.
+
+    Blocking the signal is not enough: another thread, of onnx's for one, would get it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # gets no KeyboardInterrupt
+        yield
+        return
+    kept: list[tuple[int, FrameType | None]] = []
+    handler = signal.signal(signal.SIGINT, lambda *arguments: kept.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if kept and callable(handler):
+            handler(*kept[0])
 
 
 def _death(number: int) -> str:

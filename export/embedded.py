@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from export.child import run_module
-from export.onnx_model import is_quantized
+from export.onnx_model import is_quantized, name_nodes
 from export.socs import Soc
 from export.verify import DlcProof, prove_dlc
 from persondet.errors import InputError, PersondetError
@@ -34,8 +34,13 @@ def write_dlc(onnx_path: Path, destination: Path, spec: DetectorSpec) -> DlcProo
     fail or the file is not the graph.
     """
     _require_libraries()
+    model = onnx.load(onnx_path)
     with tempfile.TemporaryDirectory(prefix="persondet-dlc-") as folder:
-        job = {"job": "dlc", "onnx": str(onnx_path.absolute()), "folder": folder}
+        graph_path = onnx_path
+        if name_nodes(model):  # the proof goes by names
+            graph_path = Path(folder, "named.onnx")
+            onnx.save(model, graph_path)
+        job = {"job": "dlc", "onnx": str(graph_path.absolute()), "folder": folder}
         files = _run(job, onnx_path, what=f"writing the DLC of {onnx_path}")
         if len(files) != 1:
             raise PersondetError(
@@ -43,7 +48,7 @@ def write_dlc(onnx_path: Path, destination: Path, spec: DetectorSpec) -> DlcProo
                 "graph was split into subgraphs, which a DLC cannot hold"
             )
         repack(Path(folder, files[0]), destination)
-    return prove_dlc(onnx.load(onnx_path), spec, read_dlc(destination), onnx_path)
+    return prove_dlc(model, spec, read_dlc(destination), onnx_path)
 
 
 def write_context_binary(onnx_path: Path, destination: Path, soc: Soc) -> None:

@@ -69,6 +69,14 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
+def name_nodes(model: onnx.ModelProto) -> bool:
+    """Name the nodes that have no name; returns whether there were any."""
+    unnamed = [node for node in model.graph.node if not node.name]
+    for node in unnamed:
+        node.name = f"{node.op_type}_of_{node.output[0]}"
+    return bool(unnamed)
+
+
 def graph_interface_problems(model: onnx.ModelProto, spec: DetectorSpec) -> list[str]:
     return list(
         interface_problems(

@@ -82,13 +82,13 @@ def _types(graph: DlcGraph, names: Iterable[str]) -> dict[str, TensorType]:
 
 
 def _missing_nodes(model: onnx.ModelProto, graph: DlcGraph) -> Iterable[str]:
-    # The writer appends `_token_N` to names; nodes that it renames otherwise are only counted.
-    names = {op.name.rpartition("_token_")[0] or op.name for op in graph.ops}
+    # The writer appends `_token_N` to some names.
+    names = {op.name for op in graph.ops} | {op.name.rpartition("_token_")[0] for op in graph.ops}
     types = set(_NAMED_OPS)
     if not is_quantized(model):
         types.update(_ACTIVATIONS)
     missing = [
-        f"{node.name or node.output[0]} ({node.op_type})"
+        f"{node.name} ({node.op_type})"
         for node in model.graph.node
         if node.op_type in types and node.name not in names
     ]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from export import child
 from export.child import run_module
 from persondet.errors import PersondetError
+
+_POPEN = subprocess.Popen
 
 
 @pytest.fixture
@@ -81,8 +84,8 @@ def test_a_child_that_hangs_is_stopped_with_its_own_children(module, tmp_path) -
         f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}} {{other.pid}}')\n"
         "time.sleep(60)"
     )
-    with pytest.raises(PersondetError, match=r"^counting did not finish in 1 s and was stopped$"):
-        _run(job, timeout_s=1)
+    with pytest.raises(PersondetError, match=r"^counting did not finish in 2 s and was stopped$"):
+        _run(job, timeout_s=2)
     for pid in pids.read_text().split():
         _assert_ends(int(pid))
 
@@ -96,6 +99,26 @@ def test_a_module_in_the_working_folder_is_not_taken_for_ours(
     (elsewhere / "export.py").write_text("raise SystemExit('not ours')")
     monkeypatch.chdir(elsewhere)
     assert _run(job) == [str(Path(child.__file__).with_name("__init__.py"))]
+
+
+def test_ctrl_c_amid_starting_the_child_does_not_lose_it(module, monkeypatch) -> None:
+    started = []
+
+    def interrupted(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        started.append(_POPEN(*arguments, **options))
+        return started[0]
+
+    monkeypatch.setattr(child.subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _run(module("time.sleep(60)"))
+    assert started[0].poll() == -signal.SIGKILL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_thread_may_start_a_child(module) -> None:
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(_run, module("result.write_text('{}')")).result() == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -121,6 +121,17 @@ def test_a_node_in_the_middle_is_named_too(tiny_onnx, tmp_path) -> None:
         convert(tmp_path / "x.onnx")
 
 
+def test_nodes_without_names_or_with_odd_ones(tiny_onnx, tmp_path) -> None:
+    """Other tools leave the names away; the proof goes by names."""
+    expected = convert(tiny_onnx, tmp_path / "expected.dlc").proof
+    for number, name in enumerate(("", "a:b/ü {}_token_7")):
+        model = onnx.load(tiny_onnx)
+        for index, node in enumerate(model.graph.node):
+            node.name = name.format(index)
+        onnx.save(model, tmp_path / f"{number}.onnx")
+        assert convert(tmp_path / f"{number}.onnx").proof == expected
+
+
 @pytest.fixture
 def earlier(tiny_onnx, tmp_path) -> Path:
     """A DLC of an earlier run with its sidecar, alone in its folder."""
@@ -285,7 +296,7 @@ def test_ctrl_c(earlier, f38_onnx, temporary_folder, moment) -> None:
         "imports": lambda: _has_mapped(process.pid, "onnx_cpp2py_export"),
         "child starts": lambda: list(temporary_folder.glob("persondet-*/log.txt")),
         "child works": lambda: any(
-            _has_mapped(int(pid), "libQnnHtp") for pid in _processes_naming("embedded_worker")
+            _has_mapped(int(pid), "libQnnHtp") for pid in _processes_naming(str(f38_onnx))
         ),
         "file written": lambda: list(temporary_folder.glob("persondet-dlc-*/*.dlc")),
     }[moment]

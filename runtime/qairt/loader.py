@@ -107,7 +107,7 @@ class _RecordingInterface:
         on_tensor: Callable[[abi.Tensor], None],
         on_op: Callable[[abi.OpConfig], None],
     ) -> None:
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._created = 0
 
         def graph_create(_context: Any, name: bytes | None, _config: Any, handle: Any) -> None:
@@ -145,7 +145,7 @@ class _RecordingInterface:
         def callback(*arguments: Any) -> int:
             try:
                 record(*arguments)
-            except Exception as error:
+            except BaseException as error:  # Ctrl-C too
                 self.failure = self.failure or error
                 return 1
             return abi.SUCCESS
