@@ -2,9 +2,11 @@
 
 import ctypes
 import json
+import shutil
 import subprocess
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.child import run_module
 from export.verify import dlc_parameters
 from persondet.errors import InputError, PersondetError
+from persondet.sidecar import sidecar_path
 from runtime.qairt import abi, reader
 from runtime.qairt.container import repack
 from runtime.qairt.reader import check_readable, read_dlc
@@ -152,16 +155,24 @@ def test_snpe_1_files_are_refused_with_version_and_remedy(shared_dlc) -> None:
             check_readable(path)
 
 
-def test_a_file_without_crcs_is_read_after_a_probe(graph, tiny_dlc, tmp_path, monkeypatch) -> None:
-    calls = []
+def test_a_file_is_probed_unless_its_sidecar_knows_it(graph, tiny_dlc, tmp_path, monkeypatch):
+    probes = []
     run = subprocess.run
-    monkeypatch.setattr(
-        subprocess, "run", lambda *args, **options: calls.append(1) or run(*args, **options)
-    )
-    read_dlc(tiny_dlc)
-    assert not calls
+
+    def counted(argv, **options):
+        probes.append(Path(argv[-1]).name)
+        return run(argv, **options)
+
+    monkeypatch.setattr(subprocess, "run", counted)
+    _assert_same(read_dlc(tiny_dlc), graph)
+    assert probes == []
+    alone = Path(shutil.copy(tiny_dlc, tmp_path / "alone.dlc"))
+    _assert_same(read_dlc(alone), graph)
     _assert_same(read_dlc(zero_crcs(tiny_dlc, tmp_path / "zeroed.dlc")), graph)
-    assert calls == [1]
+    shutil.copy(sidecar_path(tiny_dlc), sidecar_path(alone))
+    write_entries(alone, {**entries_of(alone), "more": b"another file than the sidecar's"})
+    _assert_same(read_dlc(alone), graph)
+    assert probes == ["alone.dlc", "zeroed.dlc", "alone.dlc"]
 
 
 def test_the_probes_crash_is_not_ours(tiny_dlc, tmp_path, monkeypatch) -> None:
@@ -170,7 +181,9 @@ def test_the_probes_crash_is_not_ours(tiny_dlc, tmp_path, monkeypatch) -> None:
     interpreter.write_text("#!/bin/sh\nkill -SEGV $$\n")
     interpreter.chmod(0o755)
     monkeypatch.setattr(reader.sys, "executable", str(interpreter))
-    with pytest.raises(InputError, match=r"crashes Qualcomm's loader \(signal 11\).*Copy it"):
+    with pytest.raises(
+        InputError, match=r"crashes Qualcomm's loader \(signal 11\).*; copy it again"
+    ):
         read_dlc(zeroed)
     interpreter.write_text("#!/bin/sh\nsleep 60\n")
     monkeypatch.setattr(reader, "_PROBE_TIMEOUT_S", 0.1)

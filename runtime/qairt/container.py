@@ -29,13 +29,11 @@ class DlcContainer:
     generation: "SNPE 1.x", "SNPE 2.x" or "QAIRT".
     model_version: major and minor of the `model` entry's header; None where it has none.
     metadata: the writer's own record (tool, version, command), as found.
-    crc_verified: whether each entry carries a CRC and it fits; False where the writer left zeros.
     """
 
     path: Path
     generation: str
     model_version: tuple[int, int] | None
-    crc_verified: bool
     metadata: dict[str, Any] = field(repr=False)
     entries: dict[str, int] = field(repr=False)  # name: bytes
 
@@ -54,12 +52,10 @@ def check_container(path: Path) -> DlcContainer:
             f"{path} is a zip but not a DLC: expected the entries `model` and `dlc.metadata`, "
             f"found {', '.join(sorted(names)[:5]) or 'none'}"
         )
-    entries, verified = {}, True
+    entries = {}
     for info in infos:
         entries[info.filename] = content = _stored_bytes(path, data, info)
-        if info.CRC == 0 and content:
-            verified = False
-        elif zlib.crc32(content) != info.CRC:
+        if info.CRC != 0 and zlib.crc32(content) != info.CRC:  # 0: the writer left it out
             raise InputError(
                 f"{path} is damaged: the CRC of its entry `{info.filename}` does not fit; "
                 f"copy it again or {_REMEDY}"
@@ -68,7 +64,6 @@ def check_container(path: Path) -> DlcContainer:
         path=path,
         generation=_generation(path, entries),
         model_version=_model_version(entries["model"]),
-        crc_verified=verified,
         metadata=_metadata(path, entries),
         entries={name: len(content) for name, content in entries.items()},
     )

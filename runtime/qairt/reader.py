@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from persondet.errors import InputError
+from persondet.sidecar import read_sidecar
 from runtime.qairt import abi
 from runtime.qairt.container import DlcContainer, check_container
 from runtime.qairt.graph import DlcGraph, DlcOp, DlcTensor
@@ -57,9 +58,9 @@ def check_readable(path: Path) -> DlcContainer:
     """Check all that makes the loader, or a backend behind it, fail or crash on a file.
 
     The loader verifies the structure of `model` and `model.params`, but takes the place of each
-    tensor's data on trust: a short `model.params.bin` crashes who reads the weights. A file whose
-    writer left the CRCs zero cannot be checked for damage first, and damage can crash the loader
-    itself: such a file is walked in a child process before.
+    tensor's data on trust: a short `model.params.bin` crashes who reads the weights. A few kinds of
+    damage crash the loader itself, so that a file is walked in a child process first, unless it is
+    the one that its sidecar describes: that was read when it was written.
     Raises InputError with the reason and the remedy.
     """
     container = check_container(Path(path))
@@ -70,10 +71,17 @@ def check_readable(path: Path) -> DlcContainer:
             "read SNPE 2.x and QAIRT files only: convert the original model again with "
             "`persondet convert`"
         )
-    if not container.crc_verified:
+    if not _is_known(container.path):
         _walk_in_child(container.path)
     _check_data(container)
     return container
+
+
+def _is_known(path: Path) -> bool:
+    try:
+        return read_sidecar(path) is not None
+    except InputError:  # of another file, or unreadable: who needs the sidecar says so
+        return False
 
 
 def _check_data(container: DlcContainer) -> None:
@@ -124,6 +132,6 @@ def _walk_in_child(path: Path) -> None:
             return
         what = f"crashes Qualcomm's loader (signal {-child.returncode})"
     raise InputError(
-        f"{path} {what}: the file is damaged; its writer left no checksums to tell where. Copy it "
-        "or convert it again"
+        f"{path} {what}: the file is damaged, or of a kind that this release does not know; "
+        f"{_REMEDY}"
     )
