@@ -185,10 +185,20 @@ def _least_divergence(
 def _divergence(
     centres: np.ndarray, counts: np.ndarray, low: float, high: float, bits: int
 ) -> float:
-    """KL(P, Q), Q being P with the mass of each quantized level spread evenly over its bins."""
+    """KL(P, Q) as in TensorRT's calibration. P: the values, those outside moved to the last bins
+    inside; Q: those inside, the mass of each quantized level spread evenly over its bins. What
+    unevenness chance alone makes, half a count for each bin beyond one a level, is taken off."""
+    first, last = np.searchsorted(centres, [low, high])
+    inside = counts[first:last]
+    if not inside.size:
+        return np.inf
     scale = (high - low) / (2**bits - 1)
-    zero_point = round(-low / scale)
-    levels = np.clip(np.round(centres / scale) + zero_point, 0, 2**bits - 1).astype(np.int64)
-    mass, bins = np.bincount(levels, counts), np.bincount(levels)
-    spread = mass[levels] / bins[levels]
-    return float((counts * np.log(counts / spread)).sum() / counts.sum())
+    levels = np.round((centres[first:last] - low) / scale).astype(np.int64)
+    mass, bins = np.bincount(levels, inside), np.bincount(levels)
+    spread = (mass[levels] / bins[levels]) / inside.sum()
+    share = inside.copy()
+    share[0] += counts[:first].sum()
+    share[-1] += counts[last:].sum()
+    share /= counts.sum()
+    chance = (inside.size - np.count_nonzero(bins)) / (2 * counts.sum())
+    return float((share * np.log(share / spread)).sum() - chance)

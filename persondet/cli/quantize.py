@@ -76,9 +76,7 @@ def command(
             "give --calib DIR|LIST|VIDEO, or --encodings FILE of an earlier run; one of them"
         )
     if encodings and (given := _given(_OF_CALIBRATION)):
-        raise click.UsageError(
-            f"{', '.join(given)} go with --calib; the encodings file says it all"
-        )
+        raise click.UsageError(f"{', '.join(given)}: the encodings file says that already")
 
     from persondet.cli.dlc_output import context_soc, echo_dlc
     from persondet.cli.progress import progress_bar
