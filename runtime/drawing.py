@@ -51,7 +51,7 @@ def draw_caption(image_rgb: np.ndarray, text: str) -> None:
 def titled(image_rgb: np.ndarray, text: str) -> np.ndarray:
     """A new picture: the given one under a black strip with a line of text, covering nothing."""
     font_scale = _caption_font_scale(image_rgb)
-    _, text_h, baseline = _text_size(text, font_scale)
+    _, text_h, baseline = _text_size("Ag", font_scale)  # the same height for every text
     strip = np.zeros((text_h + baseline + 6, *image_rgb.shape[1:]), np.uint8)
     labelled = np.zeros(strip.shape[:2], bool)
     _draw_label(strip, text, (2, 2), (0, 0, 0), font_scale, labelled)

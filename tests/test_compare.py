@@ -206,5 +206,5 @@ def test_the_worst_picture_is_drawn_side_by_side(command, pictures, tmp_path):
     result = command("a", "c", "--images", pictures[0].parent, "--out", out)
     assert f"drawn: {out}/1-c-1.png" in result.stderr
     drawn = cv2.imread(str(out / "1-c-1.png"))
-    assert drawn.shape == (30, 140, 3)
+    assert drawn.shape[1] == 140 and drawn.shape[0] > 30  # two pictures under their titles
     assert (drawn != 40).any()  # boxes and captions on a plain picture

@@ -107,3 +107,9 @@ def test_a_title_stands_above_the_picture_and_covers_nothing(size_hw):
     assert result.shape[0] > size_hw[0] and result.shape[1:] == picture.shape[1:]
     np.testing.assert_array_equal(result[-size_hw[0] :], picture)
     assert result[: -size_hw[0]].any()
+
+
+def test_titles_of_different_letters_make_strips_of_one_height():
+    picture = np.zeros((512, 512, 3), np.uint8)
+    heights = {titled(picture, text).shape[0] for text in ("onnxruntime", "8-bit DLC, per channel")}
+    assert len(heights) == 1
