@@ -80,11 +80,13 @@ def command(
 
     from persondet.cli.dlc_output import context_soc, echo_dlc
     from persondet.cli.progress import progress_bar
+    from persondet.models import resolve_model
     from quantize.calibration_set import calibration_set
     from quantize.qdq import Scheme
     from quantize.quantizer import quantize
 
     soc = context_soc(context_binary, soc_name)
+    model = resolve_model(model)
     chosen = calibration_set(calib, max_pictures) if calib else None
     with progress_bar("calibrating", len(chosen) if chosen else None) as advance:
         result = quantize(
