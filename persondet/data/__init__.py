@@ -1,0 +1,1 @@
+"""Data sets: readers for the published annotation formats, one kind of sample."""

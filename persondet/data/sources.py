@@ -1,0 +1,120 @@
+"""Opening data sets that a command line or a TOML file names."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from persondet.data.brainwash import read_brainwash
+from persondet.data.cleaning import cleaned
+from persondet.data.coco_json import read_coco_json
+from persondet.data.crowdhuman import DEFAULT_CLASSES, read_crowdhuman
+from persondet.data.merging import merged, with_classes
+from persondet.data.samples import BACKGROUND, DataSet
+from persondet.data.voc_xml import read_voc_xml
+from persondet.data.wider_face import read_wider_face
+from persondet.errors import InputError
+
+_READERS_OF_CLASSES = {
+    "coco": read_coco_json,
+    "voc": read_voc_xml,
+    "crowdhuman": read_crowdhuman,
+}
+_READERS_OF_ONE_CLASS = {"wider": read_wider_face, "brainwash": read_brainwash}
+FORMATS = (*_READERS_OF_CLASSES, *_READERS_OF_ONE_CLASS)
+SYNTAX = "FORMAT:ANNOTATIONS:IMAGES[:CLASSES]"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set is. annotations: a file; a folder for voc. images: the folder to which the
+    annotation's names of pictures are relative. classes: our name to theirs; empty: all there are.
+    """
+
+    format: str
+    annotations: Path
+    images: Path
+    classes: Mapping[str, str]
+
+
+def parse_source(source: str | Mapping[str, Any], base: Path = Path()) -> Source:
+    """`FORMAT:ANNOTATIONS:IMAGES[:CLASSES]`, or a table with these keys in small letters.
+
+    CLASSES: `person,head`, or `person=Pedestrian` where the data set has another name for ours; in
+    a table a list of such. Relative paths start at `base`. Raises InputError saying what is wrong.
+    """
+    if isinstance(source, str):
+        parts = source.split(":")
+        if not 3 <= len(parts) <= 4 or not all(parts):
+            raise InputError(
+                f"data {source!r}: expected {SYNTAX}, such as coco:train.json:images/ or "
+                "voc:Annotations/:JPEGImages/:person; a path with a colon goes into a TOML table"
+            )
+        keys = ("format", "annotations", "images", "classes")
+        table: dict[str, Any] = dict(zip(keys, parts, strict=False))
+        if "classes" in table:
+            table["classes"] = table["classes"].split(",")
+    else:
+        table = dict(source)
+    _check_table(table)
+    return Source(
+        table["format"],
+        base / table["annotations"],
+        base / table["images"],
+        _class_map(table["format"], table.get("classes", [])),
+    )
+
+
+def _check_table(table: Mapping[str, Any]) -> None:
+    keys = {"format", "annotations", "images"}
+    if missing := sorted(keys - set(table)):
+        raise InputError(f"data {table}: {', '.join(missing)} is missing")
+    if unknown := sorted(set(table) - keys - {"classes"}):
+        raise InputError(f"data {table}: unknown {', '.join(unknown)}")
+    for key in keys:
+        if not isinstance(table[key], str):
+            raise InputError(f"data {table}: {key} is {table[key]!r}, expected a text")
+    if table["format"] not in FORMATS:
+        raise InputError(f"data {table}: expected a format of {', '.join(FORMATS)}")
+
+
+def _class_map(data_format: str, entries: Any) -> dict[str, str]:
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise InputError(f"classes {entries!r}: expected a list of names")
+    classes: dict[str, str] = {}
+    for entry in entries:
+        ours, _, theirs = (part.strip() for part in entry.partition("="))
+        if data_format == "crowdhuman" and not theirs:
+            theirs = DEFAULT_CLASSES.get(ours, ours)
+        classes[ours] = theirs or ours
+        if not ours or ours == BACKGROUND:
+            raise InputError(f"classes {entries}: {ours!r} is no class name")
+    if len(classes) < len(entries) or len(set(classes.values())) < len(entries):
+        raise InputError(f"classes {entries}: expected every name once")
+    if data_format in _READERS_OF_ONE_CLASS and len(classes) > 1:
+        raise InputError(f"{data_format} has one class; got {', '.join(classes)}")
+    return classes
+
+
+def open_dataset(source: str | Mapping[str, Any], base: Path = Path()) -> DataSet:
+    """The data set, cleaned (`persondet.data.cleaning`), with all its classes.
+
+    source, base: as `parse_source` takes them. Raises InputError where it cannot be opened.
+    """
+    parsed = parse_source(source, base)
+    if parsed.format in _READERS_OF_ONE_CLASS:
+        read_one = _READERS_OF_ONE_CLASS[parsed.format]
+        name = next(iter(parsed.classes), "head")
+        return cleaned(read_one(parsed.annotations, parsed.images, name))
+    read = _READERS_OF_CLASSES[parsed.format]
+    return cleaned(read(parsed.annotations, parsed.images, parsed.classes or None))
+
+
+def open_datasets(
+    sources: Sequence[str | Mapping[str, Any]],
+    class_names: Sequence[str] = (),
+    base: Path = Path(),
+) -> DataSet:
+    """All of them as one; class_names without the background, in the order wanted; () is all."""
+    merged_set = merged([open_dataset(source, base) for source in sources])
+    return with_classes(merged_set, class_names) if class_names else merged_set
