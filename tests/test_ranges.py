@@ -62,6 +62,18 @@ def test_zero_has_the_middle_of_a_bin_at_any_size() -> None:
         assert histogram.counts[_BINS // 2] >= zeros
 
 
+def test_of_many_values_a_share_is_counted_and_all_for_the_extremes() -> None:
+    values = np.tile(samples("relu"), 20)
+    values[12_345] = 9
+    whole = histogram_of(*np.split(values, 20))
+    part = histogram_of(values.reshape(4, 10, -1))
+    assert part.counts is not None and whole.counts is not None
+    assert part.counts.sum() == -(-values.size // 3)
+    assert (part.low, part.high) == (whole.low, whole.high) == (0, 9)
+    shares = [np.cumsum(h.counts) / h.counts.sum() for h in (part, whole)]
+    assert np.abs(shares[0] - shares[1]).max() < 0.01
+
+
 def test_a_value_on_the_limit_is_counted() -> None:
     histogram = histogram_of(np.array([1.0]))
     for sign in (1, -1):
