@@ -46,8 +46,9 @@ def test_nobody_imports_the_command_line(room: str) -> None:
 
 
 def test_only_named_modules_start_processes() -> None:
-    """One place on the laptop's side; the reader's probe of files without checksums, and the try
-    whether a window opens: both guard against native code that aborts."""
+    """One place on the laptop's side; the workers of an evaluation; the reader's probe of files
+    without checksums, and the try whether a window opens: both guard against native code that
+    aborts."""
     starters = {
         path.relative_to(ROOT).as_posix()
         for room in CHAIN
@@ -56,6 +57,7 @@ def test_only_named_modules_start_processes() -> None:
     }
     assert starters <= {
         "export/child.py",
+        "benchmarks/evaluation/workers.py",
         "runtime/qairt/reader.py",
         "runtime/qairt/probe.py",
         "runtime/window.py",

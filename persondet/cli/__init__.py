@@ -26,8 +26,10 @@ COMMANDS = {
     "quantize": ("quantize", "ONNX and calibration pictures to a quantized DLC."),
     "detect": ("detect", "Find persons or heads in pictures."),
     "live": ("live", "Find persons or heads in a video or a camera."),
+    "anchors": ("anchors", "Statistics of annotated boxes, and anchors that fit them."),
     "info": ("info", "Parameters, MACs and memory, layer by layer."),
     "compare": ("compare", "Outputs and detections of two or more models side by side."),
+    "evaluate": ("evaluate", "Average precision, miss rates and sizes on annotated pictures."),
     "benchmark": ("benchmark", "Latency, stage by stage."),
     "models": ("models", "The networks and models known by name."),
 }

@@ -1,0 +1,132 @@
+"""`persondet evaluate`."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import click
+
+from persondet.cli.options import NAMES
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="JSON",
+    help="COCO annotation of the pictures.",
+)
+@click.option(
+    "--images-root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder from which the JSON's file names go on. Default: the JSON's own.",
+)
+@click.option("--classes", type=NAMES, metavar="NAMES", help="Only these: person,head.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only the first N pictures.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that detect, one thread each: for an emulated chip.",
+)
+@click.option(
+    "--score-threshold",
+    type=click.FloatRange(0, 1),
+    help="The working threshold, of miss rate, precision, recall and F1. Default: the model's own.",
+)
+@click.option(
+    "--plots",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Draw the curves, the worst misses and the worst false alarms.",
+)
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep detections of other runs.")
+@click.option(
+    "--spec",
+    "spec_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Spec or sidecar, for a model file that came without its own.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(
+    model: str,
+    data: Path,
+    images_root: Path | None,
+    classes: tuple[str, ...] | None,
+    limit: int | None,
+    workers: int,
+    score_threshold: float | None,
+    plots: Path | None,
+    no_cache: bool,
+    spec_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how well MODEL finds what is annotated in pictures.
+
+    Average precision as COCO and VOC have it, miss rates, precision and recall by threshold, AP50
+    by size, each with its 95 % interval. MODEL is a .pth, .onnx or .dlc file, or a model's name.
+
+    Detections are kept in the user's cache, by the content of model and picture: an interrupted run
+    goes on, and one that is repeated takes no time.
+    """
+    from benchmarks.evaluation import report
+    from benchmarks.evaluation.collecting import collect
+    from benchmarks.evaluation.detections_cache import detections_cache, engine
+    from benchmarks.evaluation.evaluation import evaluate
+    from benchmarks.evaluation.found import ModelToOpen
+    from benchmarks.evaluation.truth import read_truth
+    from persondet.cli.opening import open_model
+    from persondet.cli.progress import progress_bar
+    from persondet.models import resolve_model
+    from runtime.backend import model_kind
+
+    if plots is not None:
+        import matplotlib.figure  # noqa: F401  # missing: better known now than at the end
+
+    path = resolve_model(model)
+    kind = model_kind(path)
+    threads = None if kind == "dlc" else 1
+    with contextlib.closing(open_model(model, spec_path, threads)) as backend:
+        spec, device = backend.spec, backend.device
+        truth = read_truth(data, images_root or data.parent, spec.class_names, classes, limit)
+        for note in truth.notes:
+            click.echo(f"note: {note}", err=True)
+        to_open = ModelToOpen(path, spec, threads)
+        cache = None if no_cache else detections_cache(to_open, engine(kind, backend))
+        pictures = [picture.path for picture in truth.pictures]
+        with progress_bar("detecting", len(pictures)) as advance:
+            found, cached = collect(to_open, backend, pictures, cache, workers, advance)
+    if cached:
+        click.echo(
+            f"note: detections of {cached} of {len(pictures)} pictures were kept from another run",
+            err=True,
+        )
+    threshold = spec.score_threshold if score_threshold is None else score_threshold
+    evaluation = evaluate(truth, found, spec.input_size_hw, threshold)
+    if as_json:
+        record = report.evaluation_json(evaluation, model, device)
+        click.echo(json.dumps(record, allow_nan=False))
+    else:
+        from benchmarks.tables import print_to_stdout
+
+        print_to_stdout(report.title_text(evaluation, model, device))
+        for heading, summary in report.summaries(evaluation):
+            print_to_stdout("", heading, report.figures_table(evaluation, summary))
+            print_to_stdout("", report.sizes_table(summary))
+            print_to_stdout("", report.thresholds_table(summary))
+        print_to_stdout("", report.explanation_text(evaluation))
+    if plots is not None:
+        from benchmarks.evaluation.contact_sheet import draw_faults
+        from benchmarks.evaluation.faults import faults
+        from benchmarks.evaluation.plots import draw_curves
+
+        drawn = draw_curves(evaluation, Path(model).name, plots)
+        worst = faults(truth, found, spec.input_size_hw, threshold)
+        drawn += draw_faults(worst, truth, found, threshold, plots)
+        for picture in drawn:
+            click.echo(f"drawn: {picture}", err=True)
