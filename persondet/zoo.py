@@ -26,6 +26,16 @@ _ORIGINAL_NAMES = {
     "rfb_tiny_mb2_ssd": RFB_C64,
 }
 
+# As one says them.
+_SHORT_NAMES = {
+    "f38": F38,
+    "f38-person": F38_PERSON,
+    "f19": F19,
+    "rfb-c64": RFB_C64,
+    "rfb-c32": RFB_C32,
+    "ssdlite-person": SSDLITE_PERSON,
+}
+
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
@@ -35,6 +45,11 @@ VOC_CLASSES = (
 
 def network_names() -> tuple[str, ...]:
     return tuple(_SPECS)
+
+
+def full_name(name: str) -> str:
+    """The network that a short name (f38) or an original spelling means; others as given."""
+    return _SHORT_NAMES.get(name) or _ORIGINAL_NAMES.get(name, name)
 
 
 def default_anchor_ratios(network: str) -> tuple[float, ...]:

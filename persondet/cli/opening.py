@@ -10,6 +10,7 @@ from persondet.errors import InputError
 from persondet.models import resolve_model
 from persondet.sidecar import spec_beside
 from persondet.spec import DetectorSpec, spec_from_dict
+from persondet.zoo import detector_spec, full_name, network_names
 from runtime.backend import Backend, model_kind, open_backend
 
 
@@ -48,6 +49,26 @@ def read_spec(path: Path) -> DetectorSpec:
         return spec_from_dict(record["spec"] if is_sidecar else record)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def open_spec(model: str) -> DetectorSpec:
+    """The spec of a network's name or short name (f38), of a JSON file (a spec or a sidecar), or
+    of a model file with its sidecar. Raises InputError where it is none of these."""
+    name = full_name(model)
+    if name in network_names():
+        return detector_spec(name)
+    path = Path(model)
+    if not path.is_file():
+        raise InputError(
+            f"{model!r} is no network and no file; networks: {', '.join(network_names())}, f38 for "
+            "short"
+        )
+    if path.suffix.lower() == ".json":
+        return read_spec(path)
+    spec = spec_beside(path)
+    if spec is None:
+        raise InputError(f"{path} has no sidecar that says its anchors; name its network instead")
+    return spec
 
 
 def load_libraries(model: str) -> bool:
