@@ -17,8 +17,8 @@ _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, whateve
 def displayed_size_hw(path: Path) -> tuple[int, int]:
     """Height and width as `read_image_rgb` gives them: the EXIF orientation is applied.
 
-    JPEG and PNG are not decoded: only their headers are read. Other formats are decoded.
-    Raises InputError where the file is missing or no picture.
+    JPEG and PNG are not decoded: their headers are read, and whether their end is there. Other
+    formats are decoded. Raises InputError where the file is missing, cut off or no picture.
     """
     try:
         with path.open("rb") as file:
@@ -40,13 +40,19 @@ def _size_of_header(file: BinaryIO) -> tuple[int, int] | None:
     if begin == _PNG:
         return _png_size(file)
     if begin.startswith(b"\xff\xd8\xff"):
-        file.seek(2)
-        return _jpeg_size(file)
+        return _jpeg_size(file) if _has_end_of_jpeg(file) else None
     return None
+
+
+def _has_end_of_jpeg(file: BinaryIO) -> bool:
+    """Whether the file holds its end, so near to its own that nobody need decode to be sure."""
+    file.seek(-min(file.seek(0, 2), 4096), 2)
+    return b"\xff\xd9" in file.read()
 
 
 def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
     orientation = None
+    file.seek(2)
     while True:
         marker = _jpeg_marker(file)
         if marker in _NO_LENGTH:
