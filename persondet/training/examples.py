@@ -1,0 +1,152 @@
+"""Samples to training batches: read, augment, resize, match; the same for the same seed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from persondet.anchors import anchors_cxcywh_norm
+from persondet.boxes import xyxy_from_cxcywh
+from persondet.data.samples import DataSet, Sample
+from persondet.images import read_image_rgb
+from persondet.spec import DetectorSpec
+from persondet.training.augment import AugmentRule, Example, augmented, resized
+from persondet.training.config import TrainConfig
+from persondet.training.targets import encode, match
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """images: (N, H, W, 3) uint8; labels (N, A) int64; offsets (N, A, 4) float32; class_known
+    (N, C) bool; names: of the pictures, for messages."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    offsets: torch.Tensor
+    class_known: torch.Tensor
+    names: tuple[str, ...]
+
+    def pin_memory(self) -> "Batch":
+        return Batch(
+            self.images.pin_memory(),
+            self.labels.pin_memory(),
+            self.offsets.pin_memory(),
+            self.class_known.pin_memory(),
+            self.names,
+        )
+
+
+def normalised(images: torch.Tensor, spec: DetectorSpec) -> torch.Tensor:
+    """(N, H, W, 3) uint8 to the network's float32 (N, 3, H, W), as persondet.preprocess does."""
+    mean = torch.tensor(spec.mean_rgb, device=images.device)
+    std = torch.tensor(spec.std_rgb, device=images.device)
+    return ((images.to(torch.float32) - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+class TrainingExamples(Dataset):
+    """Item (epoch, index) is the index-th sample, augmented with its own seeded generator."""
+
+    def __init__(self, data: DataSet, spec: DetectorSpec, config: TrainConfig) -> None:
+        self._samples = data.samples
+        self._spec = spec
+        self._config = config
+        self._anchors = torch.from_numpy(anchors_cxcywh_norm(spec))
+        self._anchors_xyxy = xyxy_from_cxcywh(self._anchors.numpy())
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(
+        self, item: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
+        epoch, index = item
+        sample = self._samples[index]
+        rng = np.random.default_rng((self._config.seed, epoch, index))
+        example = _example(sample, self._spec, self._config, self._config.augment, rng)
+        labels, offsets = self._targets(example)
+        known = np.zeros(self._spec.num_classes, bool)
+        known[[0, *sample.labeled_class_ids]] = True
+        return example.image_rgb, labels, offsets, known, sample.image_path.name
+
+    def _targets(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
+        height, width = self._spec.input_size_hw
+        scale = np.array([width, height, width, height], np.float32)
+        boxes = torch.from_numpy(example.boxes_xyxy_px / scale)
+        labels, indices = match(
+            torch.from_numpy(self._anchors_xyxy),
+            boxes,
+            torch.from_numpy(example.class_ids),
+            torch.from_numpy(example.ignore),
+            self._config.match,
+        )
+        offsets = torch.zeros(len(labels), 4)
+        positive = labels > 0
+        offsets[positive] = encode(
+            boxes[indices[positive]], self._anchors[positive], self._spec.variances
+        )
+        return labels.numpy(), offsets.numpy()
+
+
+def _example(
+    sample: Sample,
+    spec: DetectorSpec,
+    config: TrainConfig,
+    rule: AugmentRule,
+    rng: np.random.Generator,
+) -> Example:
+    example = Example(
+        read_image_rgb(sample.image_path), sample.boxes_xyxy_px, sample.class_ids, sample.ignore
+    )
+    example = augmented(example, rule, spec.input_size_hw, rng)
+    return resized(example, spec.input_size_hw, config.min_side_px)
+
+
+class EpochSampler(Sampler):
+    """Shuffled (epoch, index) pairs of one epoch: the same for the same seed, part of `shards`."""
+
+    def __init__(self, count: int, seed: int, shard: int = 0, shards: int = 1) -> None:
+        self._count, self._seed, self._shard, self._shards = count, seed, shard, shards
+        self.epoch = 0
+        self.skip = 0  # items of this epoch that an interrupted run has had
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._count)
+        # Every process gets as many: the order is repeated from its start where it does not divide.
+        order = np.resize(order, len(self) * self._shards)
+        mine = order[self._shard :: self._shards][self.skip :]
+        return ((self.epoch, int(index)) for index in mine)
+
+    def __len__(self) -> int:
+        return -(-self._count // self._shards)
+
+
+def training_loader(
+    data: DataSet, spec: DetectorSpec, config: TrainConfig, *, shard: int = 0, shards: int = 1
+) -> DataLoader:
+    """Batches of one epoch after another; set `.sampler.epoch` before each."""
+    return DataLoader(
+        TrainingExamples(data, spec, config),
+        batch_size=max(1, config.batch_size // shards),
+        sampler=EpochSampler(len(data.samples), config.seed, shard, shards),
+        num_workers=config.workers,
+        collate_fn=_collate,
+        drop_last=len(data.samples) >= config.batch_size,
+        persistent_workers=config.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _collate(items: Sequence[tuple]) -> Batch:
+    *arrays, names = zip(*items, strict=True)
+    tensors = [torch.from_numpy(np.stack(array)) for array in arrays]
+    return Batch(tensors[0], tensors[1], tensors[2], tensors[3], tuple(names))

@@ -1,0 +1,246 @@
+"""The training loop: resumable to the step, one process or many."""
+
+import contextlib
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from persondet.checkpoint import save_checkpoint
+from persondet.data.samples import DataSet
+from persondet.errors import InputError, PersondetError
+from persondet.networks.ssd import SSD
+from persondet.sidecar import replacing
+from persondet.spec import DetectorSpec, spec_to_json
+from persondet.training.config import TrainConfig, config_to_dict
+from persondet.training.examples import Batch, normalised, training_loader
+from persondet.training.losses import detection_losses
+from persondet.training.state import MovingAverage, learning_rate, optimizer_for
+
+# A network in eval mode to figures; "score" is what best.pth is chosen by, larger is better.
+Evaluator = Callable[[nn.Module], Mapping[str, float]]
+STATE_FILE, LAST_FILE, BEST_FILE, LOG_FILE = "state.pt", "last.pth", "best.pth", "log.jsonl"
+
+
+@dataclass
+class Progress:
+    """Where a run stands. step: of the whole run; skipped: batches of the epoch already learnt."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_score: float = -math.inf
+    best_epoch: int = -1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is given. report: called with each record of the log; on_step: after each batch.
+
+    shard, shards: of torchrun's processes; only shard 0 writes.
+    """
+
+    spec: DetectorSpec
+    config: TrainConfig
+    data: DataSet
+    folder: Path
+    evaluate: Evaluator | None = None
+    device: str = "cpu"
+    shard: int = 0
+    shards: int = 1
+    report: Callable[[Mapping[str, Any]], None] = lambda record: None
+    on_step: Callable[[], None] = lambda: None
+    stop: Callable[[], bool] = field(default=lambda: False)
+
+
+def train(run: Run, network: SSD, *, resume: bool = False) -> Progress:
+    """Train until the last epoch, the patience or `run.stop` ends it; returns where it stands.
+
+    Writes into the folder: state.pt (to resume), last.pth and best.pth (the moving average),
+    log.jsonl. Raises PersondetError where a loss is not finite, naming the batch's pictures;
+    InputError where there is nothing to resume.
+    """
+    trainer = _Trainer(run, network)
+    if resume:
+        trainer.load()
+    try:
+        trainer.run_epochs()
+    except KeyboardInterrupt:
+        trainer.save()
+        raise
+    return trainer.progress
+
+
+class _Trainer:
+    def __init__(self, run: Run, network: SSD) -> None:
+        self.run, self.progress = run, Progress()
+        config = run.config
+        torch.manual_seed(config.seed)
+        self.network = network.to(run.device).train()
+        if config.freeze_backbone:
+            network.base_net.requires_grad_(False)
+        self.loader = training_loader(
+            run.data, run.spec, config, shard=run.shard, shards=run.shards
+        )
+        if len(self.loader) == 0:
+            raise InputError(f"{run.data.name}: no batch can be made of {len(run.data.samples)}")
+        self.optimizer = optimizer_for(network, config)
+        self.average = MovingAverage(network, config.ema_decay) if config.ema_decay else None
+        self.scaler = torch.amp.GradScaler(enabled=self._mixed)
+        self.parallel: nn.Module = network
+        if run.shards > 1:
+            self.parallel = DistributedDataParallel(network)
+
+    @property
+    def _mixed(self) -> bool:
+        return self.run.config.amp and self.run.device.startswith("cuda")
+
+    @property
+    def averaged(self) -> nn.Module:
+        return self.average.network if self.average else self.network
+
+    def run_epochs(self) -> None:
+        config = self.run.config
+        while self.progress.epoch < config.epochs:
+            record = self._epoch()
+            if record is None:  # asked to stop in the middle
+                self.save()
+                return
+            self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
+            record |= self._validation()
+            self._log(record)
+            self.save()
+            waited = self.progress.epoch - 1 - self.progress.best_epoch
+            if config.patience and self.run.evaluate and waited >= config.patience:
+                return
+
+    def _epoch(self) -> dict[str, Any] | None:
+        """One epoch, or what an interruption left of it; None where the run was asked to stop."""
+        progress = self.progress
+        sampler = self.loader.sampler
+        sampler.epoch = progress.epoch  # type: ignore[attr-defined]
+        sampler.skip = progress.batch * (self.loader.batch_size or 1)  # type: ignore[attr-defined]
+        self.network.train()
+        if self.run.config.freeze_backbone:
+            self.network.base_net.eval()
+        started, sums, batches, pictures = time.perf_counter(), [0.0, 0.0], 0, 0
+        for batch in self.loader:
+            losses = self._step(batch)
+            sums = [total + loss for total, loss in zip(sums, losses, strict=True)]
+            batches, pictures = batches + 1, pictures + len(batch.names)
+            progress.batch, progress.step = progress.batch + 1, progress.step + 1
+            self.run.on_step()
+            if self.run.stop():
+                return None
+        seconds = time.perf_counter() - started
+        return {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "classification_loss": sums[0] / max(1, batches),
+            "localisation_loss": sums[1] / max(1, batches),
+            "images_per_s": pictures * self.run.shards / max(seconds, 1e-9),
+        }
+
+    def _step(self, batch: Batch) -> tuple[float, float]:
+        device = self.run.device
+        rate = learning_rate(self.run.config, self.progress.step, self._full_epoch_batches)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        images = normalised(batch.images.to(device, non_blocking=True), self.run.spec)
+        with torch.autocast(device.partition(":")[0], enabled=self._mixed):
+            logits, offsets = self.parallel(images)
+        classification, localisation = detection_losses(
+            *(logits.float(), offsets.float(), batch.labels.to(device)),
+            *(batch.offsets.to(device), batch.class_known.to(device)),
+            self.run.config.loss,
+        )
+        loss = classification + localisation
+        if not torch.isfinite(loss):
+            raise PersondetError(
+                f"the loss is not finite ({classification.item()}, {localisation.item()}) at epoch "
+                f"{self.progress.epoch}, batch {self.progress.batch}, pictures "
+                f"{', '.join(batch.names[:8])}; lower the learning rate or look at these "
+                f"annotations. {self.run.folder / STATE_FILE} holds the last good state"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.run.config.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average:
+            self.average.update(self.network)
+        return float(classification.detach()), float(localisation.detach())
+
+    @property
+    def _full_epoch_batches(self) -> int:
+        return len(self.loader)
+
+    def _validation(self) -> dict[str, Any]:
+        """The evaluator's figures, and best.pth where they are the best so far."""
+        config, progress = self.run.config, self.progress
+        due = progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs
+        if self.run.evaluate is None or self.run.shard != 0 or not due:
+            return {}
+        figures = dict(self.run.evaluate(self.averaged.eval()))
+        if figures["score"] > progress.best_score:
+            progress.best_score, progress.best_epoch = figures["score"], progress.epoch - 1
+            save_checkpoint(self.run.folder / BEST_FILE, self.averaged, self.run.spec)
+        return figures
+
+    def _log(self, record: Mapping[str, Any]) -> None:
+        if self.run.shard != 0:
+            return
+        self.run.report(record)
+        with (self.run.folder / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save(self) -> None:
+        """last.pth and what resuming needs; both whole or not at all."""
+        if self.run.shard != 0:
+            return
+        save_checkpoint(self.run.folder / LAST_FILE, self.averaged, self.run.spec)
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "average": self.average.network.state_dict() if self.average else {},
+                "average_updates": self.average.updates if self.average else 0,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "progress": vars(self.progress),
+                "config": json.dumps(config_to_dict(self.run.config)),
+                "spec": spec_to_json(self.run.spec),
+            },
+            buffer,
+        )
+        with replacing(self.run.folder / STATE_FILE) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+
+    def load(self) -> None:
+        path = self.run.folder / STATE_FILE
+        with contextlib.suppress(FileNotFoundError):
+            state = torch.load(path, map_location=self.run.device, weights_only=True)
+            if state["config"] != json.dumps(config_to_dict(self.run.config)):
+                raise InputError(
+                    f"{path} was made with another configuration; resume with the same one, or "
+                    "start anew in another folder"
+                )
+            self.network.load_state_dict(state["network"])
+            if self.average:
+                self.average.network.load_state_dict(state["average"])
+                self.average.updates = state["average_updates"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.progress = Progress(**state["progress"])
+            return
+        raise InputError(f"nothing to resume: {path} does not exist")

@@ -1,0 +1,99 @@
+"""Starting weights: ImageNet's, put into our layout so that the backbone computes the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from persondet.errors import InputError
+from persondet.networks import build_network, initialise
+from persondet.networks.mobilenet_v2 import NETWORKS
+from persondet.training.initial import (
+    _conv_norm_names,
+    _read_npz,
+    start_from_checkpoint,
+    start_from_imagenet,
+)
+from persondet.zoo import F38, detector_spec
+
+FOLDED = (
+    Path(__file__).parents[2]
+    / "shared/data/weights/mobilenet_v2_1.0_224_imagenet_bnfolded_int8.npz"
+)
+
+
+def fake_npz(folder: Path) -> Path:
+    """Random weights under the published names and shapes."""
+    rng = np.random.default_rng(0)
+    network = build_network(detector_spec(F38))
+    modules = dict(network.named_modules())
+    arrays = {}
+    for our_conv, _, their_conv, _ in _conv_norm_names(network):
+        shape = modules[our_conv].weight.shape
+        fan_in = int(np.prod(shape[1:]))
+        arrays[f"{their_conv}.weight_int8"] = rng.integers(-127, 128, shape).astype(np.int8)
+        arrays[f"{their_conv}.scale"] = np.full(shape[0], 0.02 / np.sqrt(fan_in), np.float32)
+        arrays[f"{their_conv}.bias"] = rng.normal(0, 0.1, shape[0]).astype(np.float32)
+    path = folder / "imagenet.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def folded_stem_and_block(folded, images: torch.Tensor) -> torch.Tensor:
+    """base_net.0 and base_net.1 as the folded file has them, by hand."""
+
+    def conv(name, x, **options):
+        weight, bias = folded[name]
+        return F.conv2d(x, torch.from_numpy(weight), torch.from_numpy(bias), **options)
+
+    x = F.relu(conv("features.0.0", images, stride=2, padding=1))
+    x = F.relu(conv("features.1.conv.0.0", x, padding=1, groups=32))
+    return conv("features.1.conv.1", x)
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_the_backbone_computes_what_the_folded_file_says(real: bool, tmp_path: Path) -> None:
+    if real and not FOLDED.exists():
+        pytest.skip("no ../shared/data/weights here")
+    path = FOLDED if real else fake_npz(tmp_path)
+    network = build_network(detector_spec(F38))
+    images = torch.randn(2, 3, 300, 300, generator=torch.Generator().manual_seed(0))
+    notes = start_from_imagenet(network, path, images)
+    assert "batch norm restored on 2 pictures" in notes[0]
+    network.eval()
+    with torch.no_grad():
+        found = network.base_net[1](network.base_net[0](images))
+        expected = folded_stem_and_block(_read_npz(path), images)
+    scale = expected.abs().max()
+    torch.testing.assert_close(found / scale, expected / scale, atol=1e-5, rtol=0)
+
+
+def test_another_width_and_a_file_without_the_layers_are_refused(tmp_path: Path) -> None:
+    path = fake_npz(tmp_path)
+    images = torch.zeros(1, 3, 300, 300)
+    with pytest.raises(InputError, match=r"only width 1\.0 can start from it"):
+        start_from_imagenet(build_network(detector_spec(F38, width_mult=0.5)), path, images)
+    empty = tmp_path / "empty.npz"
+    np.savez(empty, a=np.zeros(3))
+    with pytest.raises(InputError, match=r"the weights to start from lack features\.0\.0"):
+        start_from_imagenet(build_network(detector_spec(F38)), empty, images)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_other_classes_start_anew_and_the_rest_is_kept(name: str) -> None:
+    source = build_network(detector_spec(name, num_classes=2))
+    initialise(source, seed=3)
+    target = build_network(detector_spec(name, num_classes=4))
+    notes = start_from_checkpoint(target, source.state_dict())
+    assert len(notes) == 1 and "classification_headers.0" in notes[0]
+    assert "regression_headers" not in notes[0] and "base_net" not in notes[0]
+    assert torch.equal(target.base_net[18][0].weight, source.base_net[18][0].weight)
+    same = build_network(detector_spec(name, num_classes=2))
+    assert start_from_checkpoint(same, source.state_dict()) == []
+
+
+def test_a_checkpoint_of_something_else_is_refused() -> None:
+    with pytest.raises(InputError, match="no backbone of this network"):
+        start_from_checkpoint(build_network(detector_spec(F38)), {"fc.weight": torch.zeros(3)})
