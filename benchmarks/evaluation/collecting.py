@@ -18,8 +18,8 @@ def collect(
 ) -> tuple[list[FoundPicture], int]:
     """What is found on each picture, in their order, and how many of them came from the cache.
 
-    backend: the model, open; closed here where several processes open it anew. advance: called
-    after each picture. What is found is in the cache at once, so that an interrupted run goes on.
+    backend: the model, open; several processes open it anew. advance: called after each picture.
+    What is found is in the cache at once, so that an interrupted run goes on.
     """
     results: dict[int, FoundPicture] = {}
     for index, path in enumerate(paths):
@@ -40,7 +40,6 @@ def collect(
     if workers > 1 and len(to_do) > 1:
         from benchmarks.evaluation.workers import find_in_processes
 
-        backend.close()
         find_in_processes(model, to_do, workers, keep)
     else:
         find_in_all(model.detector(backend), to_do, keep)

@@ -38,14 +38,14 @@ def draw_faults(
         return f"{names[fault.class_id]} {fault.weight:.2f}"
 
     written = []
-    for name, some, caption, order in (
-        ("misses", worst.misses, missed, "missed, the largest first"),
-        ("false_alarms", worst.false_alarms, false, "false alarms, the best score first"),
+    for name, some, caption, word, order in (
+        ("misses", worst.misses, missed, "misses", "the largest first"),
+        ("false_alarms", worst.false_alarms, false, "false alarms", "the best score first"),
     ):
         if some:
             sheet = _sheet(some[: COLUMNS * ROWS], truth, found, score_threshold, caption)
             sheet = titled(sheet, "white: annotated, grey: ignored, with a score: detected")
-            heading = f"red: {len(some)} at score >= {score_threshold:g} {order}"
+            heading = f"red: {len(some)} {word} at score >= {score_threshold:g}, {order}"
             path = folder / f"{name}.jpg"
             write_image_rgb(path, titled(sheet, heading))
             written.append(path)

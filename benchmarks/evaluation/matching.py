@@ -52,4 +52,4 @@ def covered_part(boxes_xyxy: np.ndarray, regions_xyxy: np.ndarray) -> np.ndarray
     high = np.minimum(boxes_xyxy[:, None, 2:], regions_xyxy[None, :, 2:])
     intersection = area(np.concatenate([low, high], axis=-1))
     areas = area(boxes_xyxy)[:, None]
-    return np.divide(intersection, areas, out=np.zeros_like(intersection), where=areas > 0)
+    return np.divide(intersection, areas, out=np.zeros(intersection.shape), where=areas > 0)

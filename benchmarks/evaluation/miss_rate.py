@@ -20,6 +20,7 @@ def log_average_miss_rate(counts: Counts) -> np.ndarray:
     reached = [np.searchsorted(row, FALSE_ALARMS_A_PICTURE, side="right") for row in a_picture]
     padded = np.pad(counts.true, ((0, 0), (1, 0)))
     found = np.array([row[at] for row, at in zip(padded, reached, strict=True)])
+    found = found.reshape(-1, len(FALSE_ALARMS_A_PICTURE))  # where there are no resamples too
     miss_rate = 1 - found / np.maximum(counts.truths, 1)[:, None]
     values = np.exp(np.log(np.maximum(miss_rate, _SMALLEST_MISS_RATE)).mean(axis=1))
     return np.where(counts.truths > 0, values, np.nan)

@@ -99,7 +99,7 @@ def truth_of(dataset: DataSet, class_names: Sequence[str]) -> Truth:
                 np.array([ids[int(i)] for i in sample.class_ids[known]], np.int64),
                 sample.ignore[known],
                 (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
-                tuple(ids[i] for i in sample.labeled_class_ids if i in ids),
+                tuple(sorted(ids[i] for i in sample.labeled_class_ids if i in ids)),
                 sample.size_hw,
             )
         )
@@ -178,7 +178,7 @@ def _picture(
         np.array([ids[item["category_id"]] for item in kept], np.int64),
         np.array([bool(i.get("iscrowd", 0) or i.get("ignore", 0)) for i in kept], bool),
         np.array(areas, np.float64),
-        tuple(ids[category] for category in labeled),
+        tuple(sorted(ids[category] for category in labeled)),
         (image["height"], image["width"]) if "height" in image and "width" in image else None,
     )
 
