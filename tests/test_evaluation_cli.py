@@ -103,6 +103,7 @@ def test_tables(model, data, tmp_path):
     lines = [line.split() for line in stdout.splitlines()]
     assert ["AP50", "(COCO)", "1.000", "1.000", "-", "1.000"] in lines
     assert ["<10", "0", "-", "-"] in lines
+    assert "Of fewer than 20 pictures they say little." in stdout
     assert ["0.9", "0.500", "1.000", "0.667", "0.33"] in lines
 
 

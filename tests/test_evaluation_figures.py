@@ -166,6 +166,13 @@ def test_more_pictures_give_a_narrower_interval():
     assert widths[1] < widths[0] / 2  # about a third
 
 
+def test_resamples_in_parts_are_the_same(monkeypatch):
+    truth, found = random_data(7)
+    whole = evaluated(truth, found).total
+    monkeypatch.setattr("benchmarks.evaluation.evaluation.MOST_NUMBERS", 100)
+    assert evaluated(truth, found).total == whole
+
+
 def test_no_resamples_no_intervals():
     truth, found = random_data(0)
     assert evaluated(truth, found, resamples=0).total.figures["ap50"].interval is None

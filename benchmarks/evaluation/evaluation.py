@@ -30,6 +30,7 @@ FIGURES = (
     *("ap", "ap50", "ap75", "voc_ap50", "mr2"),
     *("miss_rate", "precision", "recall", "f1"),  # at the working threshold
 )
+MOST_NUMBERS = 20_000_000  # resamples times boxes, of which half a dozen arrays are at work
 _IOU_75 = 5
 Interval = tuple[float, float] | None
 
@@ -117,7 +118,7 @@ def evaluate(
     ]
     points = [_point_values(tallies, score_threshold) for tallies in classes]
     weights = resample_weights(len(truth.pictures), resamples)
-    drawn = [_values(tallies, weights, score_threshold) for tallies in classes]
+    drawn = [_drawn_values(tallies, weights, score_threshold) for tallies in classes]
     summaries = [
         _summary([tallies], point, values, score_threshold)
         for tallies, point, values in zip(classes, points, drawn, strict=True)
@@ -218,6 +219,18 @@ def _values(
             for name, tally in tallies.by_size.items()
         },
     }
+
+
+def _drawn_values(
+    tallies: _ClassTallies, weights: np.ndarray, score_threshold: float
+) -> dict[str, np.ndarray]:
+    """As `_values`, for as many resamples at a time as the memory should hold."""
+    rows = max(1, MOST_NUMBERS // max(1, int(tallies.at_50.truths.sum())))
+    parts = [
+        _values(tallies, weights[start : start + rows], score_threshold)
+        for start in range(0, max(1, len(weights)), rows)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _point_values(tallies: _ClassTallies, score_threshold: float) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ _WORDS = {
     "f1": "F1",
 }
 _AT_THRESHOLD = ("miss_rate", "precision", "recall", "f1")
+FEW_PICTURES = 20
 _TABLE_STEPS = 2  # every second threshold of the sweep
 
 
@@ -125,10 +126,15 @@ def thresholds_table(summary: Summary) -> "Table":
 
 
 def explanation_text(evaluation: Evaluation) -> str:
+    few = (
+        ""
+        if evaluation.total.images >= FEW_PICTURES
+        else f" Of fewer than {FEW_PICTURES} pictures they say little."
+    )
     return (
         f"Detections from score {COLLECTING_THRESHOLD:g} up. Sizes: after the picture is stretched "
         "to the network's input. Intervals: bootstrap over the pictures, "
-        f"{evaluation.resamples} resamples."
+        f"{evaluation.resamples} resamples.{few}"
     )
 
 
