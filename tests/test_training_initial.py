@@ -13,10 +13,11 @@ from persondet.networks.mobilenet_v2 import NETWORKS
 from persondet.training.initial import (
     _conv_norm_names,
     _read_npz,
+    favour_background,
     start_from_checkpoint,
     start_from_imagenet,
 )
-from persondet.zoo import F38, detector_spec
+from persondet.zoo import F38, RFB_C32, detector_spec
 
 FOLDED = (
     Path(__file__).parents[2]
@@ -97,3 +98,18 @@ def test_other_classes_start_anew_and_the_rest_is_kept(name: str) -> None:
 def test_a_checkpoint_of_something_else_is_refused() -> None:
     with pytest.raises(InputError, match="no backbone of this network"):
         start_from_checkpoint(build_network(detector_spec(F38)), {"fc.weight": torch.zeros(3)})
+
+
+@pytest.mark.parametrize(("name", "classes"), [(F38, 2), (F38, 4), (RFB_C32, 3)])
+def test_at_the_start_an_anchor_is_foreground_one_time_in_a_hundred(
+    name: str, classes: int
+) -> None:
+    spec = detector_spec(name, num_classes=classes)
+    network = build_network(spec)
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    favour_background(network)
+    with torch.no_grad():
+        scores, _ = network.eval()(torch.zeros(1, 3, *spec.input_size_hw))
+    foreground = 1 - scores.softmax(-1)[..., 0]
+    torch.testing.assert_close(foreground, torch.full_like(foreground, 0.01), atol=1e-6, rtol=0)

@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": ("compare", "Outputs and detections of two or more models side by side."),
     "evaluate": ("evaluate", "Average precision, miss rates and sizes on annotated pictures."),
     "benchmark": ("benchmark", "Latency, stage by stage."),
+    "train": ("train", "Train a detector on annotated pictures."),
     "models": ("models", "The networks and models known by name."),
 }
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from persondet.errors import InputError
-from persondet.networks import initialise
 from persondet.networks.ssd import SSD
 
 # torchvision's MobileNetV2 keeps its layers in `features`, block by block as base_net does, with
@@ -37,15 +36,26 @@ def start_from_checkpoint(network: SSD, weights: Mapping[str, Tensor]) -> list[s
     return [f"initialised anew, as names or shapes differ: {', '.join(modules)}"]
 
 
-def start_from_imagenet(network: SSD, path: Path, images: Tensor, seed: int = 0) -> list[str]:
-    """Fill a MobileNetV2 backbone from ImageNet weights; heads and extras keep their random ones.
+@torch.no_grad()
+def favour_background(network: SSD, prior: float = 0.01) -> None:
+    """Shift the last biases of the classification heads so that an anchor is foreground with this
+    probability at the start (Lin et al. 2017, section 4.1): without it, thousands of background
+    anchors make the first losses huge."""
+    shift = float(np.log((1 - prior) / prior * (network.num_classes - 1)))
+    for head in network.classification_headers:
+        last = [module for module in head.modules() if isinstance(module, nn.Conv2d)][-1]
+        assert last.bias is not None
+        last.bias[0 :: network.num_classes] += shift
+
+
+def start_from_imagenet(network: SSD, path: Path, images: Tensor) -> list[str]:
+    """Fill a MobileNetV2 backbone from ImageNet weights; heads and extras keep what they have.
 
     path: an .npz with batch norm folded (`features.<i>...weight_int8`, `.scale`, `.bias`), or
     torchvision's mobilenet_v2 state_dict. images: (N, 3, H, W) normalised, real: batch norm that
     was folded away is put back so that the backbone computes the same on them.
     Raises InputError where the file does not hold such a network of this width.
     """
-    initialise(network, seed)
     if path.suffix == ".npz":
         _fill_folded(network, _read_npz(path), images)
         return [f"backbone from {path.name}, batch norm restored on {len(images)} pictures"]

@@ -1,0 +1,185 @@
+"""`persondet train`."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from persondet.cli.options import NAMES
+
+if TYPE_CHECKING:
+    from persondet.data.samples import DataSet
+    from persondet.networks.ssd import SSD
+    from persondet.spec import DetectorSpec
+    from persondet.training.config import TrainConfig
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@click.option("--model", required=True, help="A network (f38 for short), or a spec's JSON.")
+@click.option("--val", metavar="DATA", help="Data that the best checkpoint is chosen on.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Start from ImageNet weights (.npz, or torchvision's .pth) or another checkpoint (.pth).",
+)
+@click.option("--classes", type=NAMES, metavar="NAMES", help="[default: the model's classes]")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="TOML")
+@click.option("--epochs", type=click.IntRange(1))
+@click.option("--batch-size", type=click.IntRange(1))
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
+@click.option("--seed", type=click.IntRange(0))
+@click.option("--workers", type=click.IntRange(0), help="Processes that read and augment.")
+@click.option("--freeze-backbone", is_flag=True, default=None)
+@click.option("--device", help="cpu, cuda, cuda:1. [default: a GPU where there is one]")
+@click.option("--resume", is_flag=True, help="Go on where a run into --out was interrupted.")
+def command(
+    data: tuple[str, ...],
+    model: str,
+    val: str | None,
+    out: Path,
+    init: Path | None,
+    classes: tuple[str, ...] | None,
+    config_path: Path | None,
+    device: str | None,
+    resume: bool,
+    **overrides: Any,
+) -> None:
+    """Train a detector on DATA: FORMAT:ANNOTATIONS:IMAGES, such as coco:train.json:images/.
+
+    Writes into --out: best.pth (by AP50 on --val), last.pth, state.pt to --resume from, log.jsonl,
+    curves.png, and config.json. Ctrl-C keeps what is needed to resume. Under torchrun, every
+    process trains on its share.
+    """
+    import dataclasses
+
+    import torch
+
+    from persondet.cli.opening import open_spec
+    from persondet.cli.progress import progress_bar
+    from persondet.data.sources import open_datasets
+    from persondet.data.summary import summary_lines
+    from persondet.networks import build_network
+    from persondet.training.config import config_to_dict
+    from persondet.training.trainer import Run, train
+
+    spec = open_spec(model)
+    if classes:
+        spec = dataclasses.replace(spec, class_names=("background", *classes))
+    config = _config(config_path, overrides)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    shard, shards = _join_processes(device)
+    training_set = open_datasets(data, spec.class_names[1:])
+    network = build_network(spec)
+    notes = [] if resume else _start(network, init, training_set, spec, config)
+    if shard == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        record = {"data": list(data), "val": val, "init": init and str(init)}
+        text = json.dumps(record | {"config": config_to_dict(config)}, indent=2)
+        (out / "config.json").write_text(text + "\n", encoding="utf-8")
+        for line in (*summary_lines(training_set), *notes, text):
+            click.echo(line, err=True)
+    evaluate = _evaluator(val, spec, device) if val and shard == 0 else None
+    batches = len(training_set.samples) * config.epochs // config.batch_size
+    with progress_bar("training", batches, shown=shard == 0) as advance:
+        run = Run(
+            *(spec, config, training_set, out, evaluate, device, shard, shards),
+            report=_echo_epoch,
+            on_step=advance,
+        )
+        progress = train(run, network, resume=resume)
+    if shards > 1:
+        torch.distributed.destroy_process_group()
+    if shard == 0:
+        _finish(out, progress.best_score, evaluate is not None)
+
+
+def _config(path: Path | None, overrides: Mapping[str, Any]) -> "TrainConfig":
+    from persondet.training.config import config_from_dict, read_config
+
+    values = read_config(path) if path else {}
+    return config_from_dict(values | {k: v for k, v in overrides.items() if v is not None})
+
+
+def _join_processes(device: str) -> tuple[int, int]:
+    """(shard, shards) of torchrun; (0, 1) without it."""
+    if "RANK" not in os.environ:
+        return 0, 1
+    import torch
+
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    torch.distributed.init_process_group(backend)
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def _start(
+    network: "SSD",
+    init: Path | None,
+    training_set: "DataSet",
+    spec: "DetectorSpec",
+    config: "TrainConfig",
+) -> list[str]:
+    """Fill the network with what training starts from; returns notes."""
+    import torch
+
+    from persondet.checkpoint import load_checkpoint
+    from persondet.errors import InputError
+    from persondet.images import read_image_rgb
+    from persondet.networks import initialise
+    from persondet.preprocess import preprocess
+    from persondet.training.initial import (
+        favour_background,
+        start_from_checkpoint,
+        start_from_imagenet,
+    )
+
+    initialise(network, config.seed)
+    favour_background(network)
+    if init is None:
+        return ["starting from random weights"]
+    if not init.exists():
+        raise InputError(f"no such file to start from: {init}")
+    if init.suffix == ".npz":
+        pictures = [read_image_rgb(s.image_path) for s in training_set.samples[:32]]
+        images = torch.cat([torch.from_numpy(preprocess(p, spec)) for p in pictures])
+        return start_from_imagenet(network, init, images)
+    checkpoint = load_checkpoint(init)
+    notes = start_from_checkpoint(network, checkpoint.network.state_dict())
+    return [f"starting from {init}", *checkpoint.notes, *notes]
+
+
+def _evaluator(val: str, spec: "DetectorSpec", device: str) -> Callable[[Any], Mapping[str, float]]:
+    from benchmarks.evaluation.truth import truth_of
+    from benchmarks.evaluation.validation import validator
+    from persondet.data.sources import open_datasets
+
+    truth = truth_of(open_datasets([val], spec.class_names[1:]), spec.class_names)
+    return validator(truth, spec, device)
+
+
+def _echo_epoch(record: Mapping[str, Any]) -> None:
+    figures = "".join(
+        f"  {name} {record[name]:.3f}" for name in ("ap50", "ap", "recall") if name in record
+    )
+    click.echo(
+        f"epoch {record['epoch']}: class loss {record['classification_loss']:.3f}, "
+        f"box loss {record['localisation_loss']:.3f}, {record['images_per_s']:.1f} pictures/s"
+        + figures
+    )
+
+
+def _finish(out: Path, best_score: float, validated: bool) -> None:
+    from persondet.training.curves import draw_curves
+    from persondet.training.trainer import BEST_FILE, LAST_FILE, LOG_FILE
+
+    curves = draw_curves(out / LOG_FILE, out / "curves.png")
+    if curves is not None:
+        click.echo(f"{curves}: losses and figures by epoch")
+    if validated:
+        click.echo(f"{out / BEST_FILE}: AP50 {best_score:.3f} on the validation set")
+    click.echo(f"{out / LAST_FILE}: the last epoch; `persondet export` takes either")

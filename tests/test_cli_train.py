@@ -1,0 +1,101 @@
+"""`persondet train` from annotations to a checkpoint that goes on, in one process and in two."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from persondet.checkpoint import load_checkpoint
+from persondet.cli.train import command
+from persondet.errors import InputError
+from persondet.images import write_image_rgb
+from persondet.spec import spec_to_json
+from persondet.training.curves import read_log
+from persondet.zoo import F38, detector_spec
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pictures as COCO JSON, and the spec of a quarter-width f38."""
+    folder = tmp_path_factory.mktemp("train")
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for index in range(8):
+        picture = rng.integers(0, 90, (120, 200, 3)).astype(np.uint8)
+        x, y = int(rng.integers(0, 130)), int(rng.integers(0, 60))
+        picture[y : y + 50, x : x + 40] = 240
+        write_image_rgb(folder / f"{index}.png", picture)
+        images.append({"id": index, "file_name": f"{index}.png", "height": 120, "width": 200})
+        box = {"id": index + 1, "image_id": index, "category_id": 1, "bbox": [x, y, 40, 50]}
+        annotations.append({**box, "area": 2000, "iscrowd": 0})
+    record = {"images": images, "annotations": annotations}
+    record["categories"] = [{"id": 1, "name": "head"}]
+    (folder / "data.json").write_text(json.dumps(record))
+    (folder / "spec.json").write_text(spec_to_json(detector_spec(F38, width_mult=0.25)))
+    return folder
+
+
+def arguments(folder: Path, out: Path, *more: str) -> list[str]:
+    data = f"coco:{folder / 'data.json'}:{folder}"
+    options = ["--model", str(folder / "spec.json"), "--val", data, "--out", str(out)]
+    small = ["--epochs", "2", "--batch-size", "4", "--workers", "0", "--device", "cpu"]
+    return [data, *options, *small, *more]
+
+
+def test_a_run_writes_all_that_it_promises_and_resumes(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = CliRunner().invoke(command, arguments(folder, out), catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "epoch 1: class loss" in result.stdout and "best.pth: AP50" in result.stdout
+    assert "starting from random weights" in result.stderr
+    names = {path.name for path in out.iterdir()}
+    assert {"best.pth", "last.pth", "state.pt", "log.jsonl", "config.json", "curves.png"} <= names
+    assert load_checkpoint(out / "best.pth").spec == detector_spec(F38, width_mult=0.25)
+    assert [record["epoch"] for record in read_log(out / "log.jsonl")] == [0, 1]
+
+    again = CliRunner().invoke(command, arguments(folder, out, "--resume"), catch_exceptions=False)
+    assert again.exit_code == 0  # nothing is left to do
+    assert len((out / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_run_starts_from_another_checkpoint(folder: Path, tmp_path: Path) -> None:
+    first = arguments(folder, tmp_path / "a", "--epochs", "1")
+    CliRunner().invoke(command, first, catch_exceptions=False)
+    start = ["--init", str(tmp_path / "a" / "last.pth"), "--epochs", "1", "--freeze-backbone"]
+    result = CliRunner().invoke(
+        command, arguments(folder, tmp_path / "b", *start), catch_exceptions=False
+    )
+    assert f"starting from {tmp_path / 'a' / 'last.pth'}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--init", "nothing.npz"], "no such file to start from: nothing.npz"),
+        (["--config", "nothing.toml"], "cannot read the configuration nothing.toml"),
+        (["--classes", "bicycle"], "bicycle"),
+        (["--resume"], "nothing to resume"),
+    ],
+)
+def test_what_cannot_be_is_said(folder: Path, tmp_path: Path, more: list[str], message: str):
+    result = CliRunner().invoke(command, arguments(folder, tmp_path / "run", *more))
+    assert isinstance(result.exception, InputError), result.output
+    assert message in str(result.exception)
+
+
+def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    train = ["-m", "persondet.cli", "train", *arguments(folder, out)]
+    done = subprocess.run(
+        [sys.executable, *launch, *train], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = read_log(out / "log.jsonl")
+    assert [record["epoch"] for record in log] == [0, 1]
+    assert log[-1]["step"] == 4  # 8 pictures, 2 a process and step, 2 epochs
+    load_checkpoint(out / "last.pth")
