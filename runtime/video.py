@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 
 from persondet.errors import InputError, PersondetError
 from persondet.images import quiet_opencv
-from persondet.sidecar import replacing
+from persondet.sidecar import check_destination, replacing
 
 DEFAULT_FRAMES_PER_SECOND = 25.0  # of a source that does not say
 _CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
@@ -98,14 +98,28 @@ def writing_clip(path: Path, frames_per_second: float) -> Iterator[Callable[[np.
     Raises InputError for another suffix or a folder that cannot be written, PersondetError where no
     frame was written or the clip does not hold what was.
     """
-    codec = _CODECS.get(path.suffix.lower())
-    if codec is None:
-        raise InputError(f"cannot write the clip {path}: expected a name that ends in .mp4 or .avi")
+    codec = _codec(path)
     _quiet_ffmpeg()
     with replacing(path) as temporary:
         with contextlib.closing(_Clip(temporary, codec, frames_per_second)) as clip:
             yield clip.append
         clip.check(path)
+
+
+def check_clip(path: Path, inputs: Sequence[Path]) -> None:
+    """Before long work: raises InputError for a folder, a suffix without a codec, and where the
+    clip would replace one of the inputs."""
+    _codec(path)
+    check_destination(path, path.suffix.lower(), inputs=inputs)
+
+
+def _codec(path: Path) -> str:
+    codec = _CODECS.get(path.suffix.lower())
+    if codec is None:
+        raise InputError(
+            f"cannot write the clip {path}: expected a name that ends in {', '.join(_CODECS)}"
+        )
+    return codec
 
 
 class _Clip:

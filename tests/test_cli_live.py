@@ -89,13 +89,28 @@ def test_what_cannot_be_read_or_written(model, film, tmp_path):
     for arguments, message in (
         ((model, tmp_path / "none.mp4"), "no such file"),
         ((model, model), "found no frame"),
-        ((model, film, "--out", tmp_path / "out.txt"), "ends in .mp4"),
+        ((model, film, "--out", tmp_path / "out.txt"), "ends in .mp4, .mov, .avi"),
         ((model, film, "--score-threshold", "2"), "score threshold"),
     ):
         result = CliRunner().invoke(cli, ["live", *map(str, arguments)])
         assert isinstance(result.exception, InputError)
         assert message in str(result.exception)
     assert not (tmp_path / "out.txt").exists()
+
+
+def test_the_clip_never_replaces_what_it_is_made_from(model, film, tmp_path):
+    before = film.read_bytes()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(film)
+    named_as_clip = model.rename(tmp_path / "tiny.avi").with_name("model.onnx")
+    named_as_clip.symlink_to(tmp_path / "tiny.avi")
+    for source, out in ((film, film), (film, link), (link, film), (film, tmp_path / "tiny.avi")):
+        arguments = ["live", str(named_as_clip), str(source), "--out", str(out)]
+        result = CliRunner().invoke(cli, arguments)
+        assert isinstance(result.exception, InputError)
+        assert "would be overwritten by its own result" in str(result.exception)
+    assert film.read_bytes() == before
+    assert live._inputs(model, "0", None) == [model]
 
 
 @pytest.mark.parametrize("reason", [signal.SIGINT, signal.SIGTERM])

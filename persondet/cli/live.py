@@ -70,11 +70,14 @@ def command(
     goes.
     """
     from persondet.cli.opening import open_model
+    from persondet.models import resolve_model
     from runtime.detector import Detector
-    from runtime.video import Video, writing_clip
+    from runtime.video import Video, check_clip, writing_clip
     from runtime.window import can_open_window, close_window
 
     model, source = _model_and_source(arguments, model_path)
+    if out is not None:
+        check_clip(out, _inputs(resolve_model(model), source, spec_path))
     windowed = not no_window and can_open_window()
     with _ended_by_terminate(), contextlib.ExitStack() as stack:
         video = stack.enter_context(contextlib.closing(Video(source)))
@@ -97,6 +100,12 @@ def _model_and_source(arguments: tuple[str, ...], model_path: str | None) -> tup
             "SOURCE is a video file, a camera's number or a stream's address"
         )
     return given[0], given[1]
+
+
+def _inputs(model: Path, source: str, spec_path: Path | None) -> list[Path]:
+    """What the clip must not replace; a camera's number is no file, whatever is called so."""
+    files = [model, *([] if spec_path is None else [spec_path])]
+    return files if source.isdecimal() else [*files, Path(source)]
 
 
 @contextlib.contextmanager
