@@ -63,14 +63,32 @@ def replacing(destination: Path) -> Iterator[Path]:
 
 def check_destination(destination: Path, suffix: str, *, inputs: Sequence[Path]) -> None:
     """Before long work: raises InputError for a folder, for another suffix, by which the commands
-    tell files apart, and where the destination is one of the inputs."""
-    if destination.is_dir():
-        raise InputError(f"cannot write {destination}: it is a folder; name a file")
-    if destination.suffix.lower() != suffix:
-        raise InputError(f"cannot write {destination}: the result's name must end in {suffix}")
-    for path in inputs:
-        if destination.exists() and path.exists() and destination.samefile(path):
-            raise InputError(f"{path} would be overwritten by its own result; choose another -o")
+    tell files apart, for a place that cannot be written, and where the destination is one of the
+    inputs."""
+    try:
+        if destination.is_dir():
+            raise InputError(f"cannot write {destination}: it is a folder; name a file")
+        if destination.suffix.lower() != suffix:
+            raise InputError(f"cannot write {destination}: the result's name must end in {suffix}")
+        for path in inputs:
+            if destination.exists() and path.exists() and destination.samefile(path):
+                raise InputError(
+                    f"{path} would be overwritten by its own result; name another file"
+                )
+    except OSError as error:
+        raise InputError(f"cannot write {destination}: {error.strerror}; name another") from None
+    check_folder(destination.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises InputError where a file cannot be made in the folder, nor the folder itself."""
+    standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not standing.is_dir():
+        raise InputError(f"cannot write into {folder}: {standing} is not a folder; name another")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise InputError(
+            f"cannot write into {folder}: no permission to write {standing}; name another folder"
+        )
 
 
 def _fsync(path: Path) -> None:

@@ -96,6 +96,7 @@ def test_few_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--model", "f38", "--min-side", "500"], "no box with a side of at least 500 px"),
         (["--model", "f38", "--out", "spec.txt"], "name must end in .json"),
         (["--model", "f38", "--plot", "plot.jpg"], "expected a name in .png, .svg or .pdf"),
+        (["--model", "f38", "--plot", "wider.txt/plot.png"], "is not a folder"),
         (["--model", "wider.txt"], "has no sidecar that says its anchors"),
         (["--model", "f38", "yolo:a:b"], "expected a format of coco"),
     ],

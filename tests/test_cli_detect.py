@@ -134,6 +134,20 @@ def test_coco_results(model, pictures, tmp_path):
     assert {entry["image_id"] for entry in json.loads(results.read_text())} == {1, 2, 3}
 
 
+def test_results_never_replace_what_they_are_made_from(model, pictures, tmp_path):
+    (tmp_path / "model.json").symlink_to(model)
+    (tmp_path / "picture.json").symlink_to(pictures / "8.jpg")
+    (tmp_path / "spec.json").write_text(spec_to_json(SPEC))
+    for name in ("model.json", "picture.json", "spec.json"):
+        options = ("--spec", tmp_path / "spec.json", "--coco", tmp_path / name)
+        detect(model, pictures, *options, error="would be overwritten by its own result")
+    detect(model, pictures, "--coco", model, error="name must end in .json")
+    stdout, _ = detect(model, pictures, "--coco", model / "x.json", error="is not a folder")
+    assert stdout == ""  # before any work
+    detect(model, pictures, "--out", model / "sub", error="is not a folder")
+    detect(model, pictures, "--coco", tmp_path / f"{'x' * 300}.json", error="File name too long")
+
+
 def test_a_spec_for_a_model_that_lost_its_own(pictures, tmp_path):
     bare = save_onnx(tmp_path / "bare.onnx", outputs_with({ANCHOR: (0, 0, 9)}), metadata=False)
     detect(bare, pictures, error="give --spec FILE")

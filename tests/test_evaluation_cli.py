@@ -75,6 +75,12 @@ def evaluate(*arguments, error=None):
     return result.stdout, result.stderr
 
 
+def test_a_folder_for_plots_that_cannot_be(model, data, tmp_path):
+    options = ("--images-root", tmp_path, "--plots", model / "plots")
+    stdout, _ = evaluate(model, "--data", data, *options, error="is not a folder")
+    assert stdout == ""
+
+
 def test_json(model, data, tmp_path):
     stdout, stderr = evaluate(model, "--data", data, "--images-root", tmp_path, "--json")
     record = json.loads(stdout)

@@ -158,6 +158,14 @@ def test_csv_on_standard_output_and_in_a_file(f38_files, tmp_path):
     assert list(csv.DictReader((tmp_path / "layers.csv").open())) == rows
 
 
+def test_the_csv_never_replaces_the_model(f38_files, tmp_path):
+    with pytest.raises(InputError, match=r"name must end in \.csv"):
+        invoke(f38_files / "f38.onnx", "--csv", f38_files / "f38.onnx")
+    (tmp_path / "layers.csv").symlink_to(f38_files / "f38.onnx")
+    with pytest.raises(InputError, match="would be overwritten by its own result"):
+        invoke(f38_files / "f38.onnx", "--csv", tmp_path / "layers.csv")
+
+
 def test_json_and_csv_cannot_share_standard_output(f38_files):
     with pytest.raises(InputError, match="both want standard output"):
         invoke(f38_files / "f38.onnx", "--csv", "-", "--json")

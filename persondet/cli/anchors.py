@@ -78,7 +78,7 @@ def command(
     from persondet.data.summary import summary_lines
 
     annotations = [path for text in data if (path := parse_source(text).annotations).is_file()]
-    _check_destinations(out, plot, annotations)
+    _check_destinations(out, plot, [*annotations, Path(model)])
     spec = open_spec(model)
     if classes:
         spec = replace(spec, class_names=("background", *classes))
@@ -115,5 +115,7 @@ def _check_destinations(out: Path | None, plot: Path | None, inputs: list[Path])
     if plot is not None:
         import matplotlib.figure  # noqa: F401  where it is missing, that is said before the work
 
-        if plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        suffix = plot.suffix.lower()
+        if suffix not in (".png", ".svg", ".pdf"):
             raise InputError(f"cannot draw {plot}: expected a name in .png, .svg or .pdf")
+        check_destination(plot, suffix, inputs=inputs)

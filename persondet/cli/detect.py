@@ -67,12 +67,19 @@ def command(
     from persondet.cli.opening import open_model
     from persondet.cli.progress import progress_bar
     from persondet.images import write_image_rgb
+    from persondet.models import resolve_model
+    from persondet.sidecar import check_destination, check_folder
     from runtime import output
     from runtime.detector import Detector
     from runtime.drawing import draw_detections
 
     model, paths = model_and_paths(arguments, net_type, test_path)
     pictures = _pictures(paths, out)
+    if coco is not None:
+        specs = [] if spec_path is None else [spec_path]
+        check_destination(coco, ".json", inputs=[resolve_model(model), *specs, *pictures])
+    if out is not None:
+        check_folder(out)
     drawings = [None] * len(pictures) if out is None else _drawings(pictures, out)
     image_ids = output.coco_image_ids(pictures)
     results, done = [], 0

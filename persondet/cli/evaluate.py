@@ -83,10 +83,13 @@ def command(
     from persondet.cli.opening import open_model
     from persondet.cli.progress import progress_bar
     from persondet.models import resolve_model
+    from persondet.sidecar import check_folder
     from runtime.backend import model_kind
 
     if plots is not None:
         import matplotlib.figure  # noqa: F401  # missing: better known now than at the end
+
+        check_folder(plots)
 
     path = resolve_model(model)
     kind = model_kind(path)

@@ -33,7 +33,7 @@ def command(
     from benchmarks.model_info import info_of_file, info_of_network
     from persondet.errors import InputError
     from persondet.models import resolve_model
-    from persondet.sidecar import replacing
+    from persondet.sidecar import check_destination, replacing
     from persondet.zoo import network_names
 
     to_stdout = csv_path is not None and str(csv_path) == "-"
@@ -46,6 +46,8 @@ def command(
             raise
         info = info_of_network(model)
     else:
+        if csv_path is not None and not to_stdout:
+            check_destination(csv_path, ".csv", inputs=[path])
         info = info_of_file(path, network)
     if to_stdout:
         click.echo(figures_report.layers_csv(info), nl=False)
