@@ -1,6 +1,5 @@
 """ONNX to DLC."""
 
-import contextlib
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from export import embedded
 from export.onnx_model import load_detector_onnx
 from export.socs import Soc
 from export.verify import DlcProof
-from persondet.sidecar import check_destination, replacing, write_sidecar
+from persondet.sidecar import Publication, check_destination, publishing
 from persondet.spec import DetectorSpec
 
 
@@ -31,16 +30,20 @@ def convert(
     PersondetError where Qualcomm's libraries fail; then nothing is written.
     """
     _, spec = load_detector_onnx(onnx_path)
-    return write_artefacts(
-        *(onnx_path, destination or onnx_path.with_suffix(".dlc"), spec),
-        soc=soc,
-        step="convert",
-        inputs=[onnx_path],
-        details={},
-    )
+    destination = Path(destination or onnx_path.with_suffix(".dlc"))
+    check_destination(destination, ".dlc", inputs=[onnx_path])
+    with publishing() as publication:
+        return add_dlc(
+            *(publication, onnx_path, destination, spec),
+            soc=soc,
+            step="convert",
+            inputs=[onnx_path],
+            details={},
+        )
 
 
-def write_artefacts(
+def add_dlc(
+    publication: Publication,
     graph_path: Path,
     destination: Path,
     spec: DetectorSpec,
@@ -50,21 +53,17 @@ def write_artefacts(
     inputs: list[Path],
     details: dict[str, object],
 ) -> ConvertResult:
-    """The DLC of a float or QDQ graph, the context binary where asked for, then the sidecars."""
-    destination = Path(destination)
-    check_destination(destination, ".dlc", inputs=inputs)
-    binary = context_binary_path(destination, soc) if soc else None
-    with contextlib.ExitStack() as stack:
-        temporary = stack.enter_context(replacing(destination))
-        proof = embedded.write_dlc(graph_path, temporary, spec)
-        if soc and binary:
-            compiled = stack.enter_context(replacing(binary))
-            embedded.write_context_binary(graph_path, compiled, soc)
+    """The DLC of a float or QDQ graph, the context binary where asked for, and their sidecars."""
+    proof = embedded.write_dlc(graph_path, publication.file(destination), spec, inputs[0])
     details = {**details, "toolchain": "embedded", "ops": proof.ops, "parameters": proof.parameters}
-    sidecar = functools.partial(write_sidecar, inputs=inputs, spec=spec, packages=embedded.PACKAGES)
-    sidecar(destination, step=step, details=details)
+    describe = functools.partial(
+        publication.describe, inputs=inputs, spec=spec, packages=embedded.PACKAGES
+    )
+    describe(destination, step=step, details=details)
+    binary = context_binary_path(destination, soc) if soc else None
     if soc and binary:
-        sidecar(binary, step="context-binary", details={**details, "soc": soc.name})
+        embedded.write_context_binary(graph_path, publication.file(binary), soc)
+        describe(binary, step="context-binary", details={**details, "soc": soc.name})
     return ConvertResult(destination, spec, proof, binary)
 
 

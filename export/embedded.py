@@ -15,7 +15,7 @@ import onnx
 from export.child import run_module
 from export.onnx_model import is_quantized, name_nodes
 from export.socs import Soc
-from export.verify import DlcProof, prove_dlc
+from export.verify import DlcProof, missing_nodes, prove_dlc
 from persondet.errors import InputError, PersondetError
 from persondet.spec import DetectorSpec
 from runtime.qairt.container import repack
@@ -26,14 +26,19 @@ _TIMEOUT_S = 600.0
 _PRINTED_NODES = 20
 
 
-def write_dlc(onnx_path: Path, destination: Path, spec: DetectorSpec) -> DlcProof:
+def write_dlc(
+    onnx_path: Path, destination: Path, spec: DetectorSpec, source: Path | None = None
+) -> DlcProof:
     """Write the ONNX graph (float or QDQ) as a DLC and prove that it is that graph.
+
+    source: the user's file, where onnx_path is made from it, for messages.
 
     The file gets right CRCs and is read back by Qualcomm's loader.
     Raises InputError naming the nodes that QNN does not take, PersondetError where the libraries
     fail or the file is not the graph.
     """
     _require_libraries()
+    source = source or onnx_path
     model = onnx.load(onnx_path)
     with tempfile.TemporaryDirectory(prefix="persondet-dlc-") as folder:
         graph_path = onnx_path
@@ -41,14 +46,12 @@ def write_dlc(onnx_path: Path, destination: Path, spec: DetectorSpec) -> DlcProo
             graph_path = Path(folder, "named.onnx")
             onnx.save(model, graph_path)
         job = {"job": "dlc", "onnx": str(graph_path.absolute()), "folder": folder}
-        files = _run(job, onnx_path, what=f"writing the DLC of {onnx_path}")
+        files = _run(job, source, what=f"writing the DLC of {source}")
         if len(files) != 1:
-            raise PersondetError(
-                f"writing the DLC of {onnx_path} gave {len(files)} files instead of one: the "
-                "graph was split into subgraphs, which a DLC cannot hold"
-            )
+            graphs = [read_dlc(Path(folder, name)) for name in files]
+            raise InputError(_split_message(source, missing_nodes(model, graphs), len(files)))
         repack(Path(folder, files[0]), destination)
-    return prove_dlc(model, spec, read_dlc(destination), onnx_path)
+    return prove_dlc(model, spec, read_dlc(destination), source)
 
 
 def write_context_binary(onnx_path: Path, destination: Path, soc: Soc) -> None:
@@ -83,6 +86,20 @@ def write_context_binary(onnx_path: Path, destination: Path, soc: Soc) -> None:
         destination.write_bytes(Path(folder, files[0]).read_bytes())
 
 
+def _split_message(source: Path, missing: list[str], parts: int) -> str:
+    """What to say where the graph fell into parts around what the HTP does not take."""
+    nodes = f": {_listed(missing)} cannot be in it" if missing else ""
+    return (
+        f"{source} cannot become one DLC: the graph falls into {parts} parts{nodes}; replace "
+        "these operations in the model"
+    )
+
+
+def _listed(nodes: list[str]) -> str:
+    more = len(nodes) - _PRINTED_NODES
+    return ", ".join(nodes[:_PRINTED_NODES]) + (f" and {more} more" if more > 0 else "")
+
+
 def _require_libraries() -> None:
     if find_spec("onnxruntime_qnn") is None:
         raise InputError(
@@ -100,10 +117,7 @@ def _run(job: dict[str, Any], onnx_path: Path, *, what: str) -> list[str]:
     refused = [f"{name} ({op_type})" for name, op_type in answer["refused"]]
     if not refused:
         raise PersondetError(f"{what} failed: {answer['message']}")
-    more = len(refused) - _PRINTED_NODES
     raise InputError(
         f"{onnx_path} cannot become a DLC: Qualcomm's HTP does not take the nodes "
-        + ", ".join(refused[:_PRINTED_NODES])
-        + (f" and {more} more" if more > 0 else "")
-        + "; replace these operations in the model"
+        f"{_listed(refused)}; replace these operations in the model"
     )

@@ -17,7 +17,7 @@ from persondet.checkpoint import Checkpoint
 from persondet.errors import InputError, PersondetError
 from persondet.images import read_image_rgb
 from persondet.preprocess import preprocess
-from persondet.sidecar import check_destination, replacing, write_sidecar
+from persondet.sidecar import check_destination, publishing
 from persondet.spec import INPUT_FORMATS, DetectorSpec, spec_to_json
 
 DEFAULT_OPSET = 17
@@ -64,21 +64,21 @@ def export_onnx(
             f"it differs in {differences}, allowed {TOLERANCE:g}; no file was written. Weights of "
             "very large magnitude can cause this; check the training"
         )
-    with replacing(destination) as temporary:
-        temporary.write_bytes(model.SerializeToString())
-    write_sidecar(
-        destination,
-        step="export",
-        inputs=[checkpoint.path],
-        spec=spec,
-        packages=("torch", "onnx", "onnxsim", "onnxruntime"),
-        details={
-            "opset": opset,
-            "check_picture": picture.name,
-            "max_abs_difference_to_torch": max_abs,
-            "notes": list(checkpoint.notes),
-        },
-    )
+    with publishing() as publication:
+        publication.file(destination).write_bytes(model.SerializeToString())
+        publication.describe(
+            destination,
+            step="export",
+            inputs=[checkpoint.path],
+            spec=spec,
+            packages=("torch", "onnx", "onnxsim", "onnxruntime"),
+            details={
+                "opset": opset,
+                "check_picture": picture.name,
+                "max_abs_difference_to_torch": max_abs,
+                "notes": list(checkpoint.notes),
+            },
+        )
     return ExportResult(destination, spec, opset, Path(picture), max_abs)
 
 

@@ -19,6 +19,10 @@ CONVOLUTIONS = ("Conv2d", "DepthWiseConv2d")
 # convolutions in quantized graphs, reshapes and transposes may cancel.
 _NAMED_OPS = ("Conv", "Add", "Concat")
 _ACTIVATIONS = ("Relu", "Clip")
+_MAY_CANCEL = (
+    *("Constant", "Identity", "Transpose", "Reshape"),
+    *("QuantizeLinear", "DequantizeLinear"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def prove_dlc(model: onnx.ModelProto, spec: DetectorSpec, graph: DlcGraph, path:
     """
     problems = [
         *interface_problems(spec, _types(graph, graph.inputs), _types(graph, graph.outputs)),
-        *_missing_nodes(model, graph),
+        *_lost_nodes(model, graph),
     ]
     expected, found = onnx_parameters(model), dlc_parameters(graph)
     if expected != found:
@@ -81,16 +85,32 @@ def _types(graph: DlcGraph, names: Iterable[str]) -> dict[str, TensorType]:
     return {tensor.name: (tensor.numpy_dtype, tensor.shape) for tensor in tensors}
 
 
-def _missing_nodes(model: onnx.ModelProto, graph: DlcGraph) -> Iterable[str]:
-    # The writer appends `_token_N` to some names.
-    names = {op.name for op in graph.ops} | {op.name.rpartition("_token_")[0] for op in graph.ops}
+def missing_nodes(model: onnx.ModelProto, graphs: Iterable[DlcGraph]) -> list[str]:
+    """`name (type)` of each node that is in none of the graphs, those that may cancel left out."""
+    names = _op_names(graphs)
+    return [
+        f"{node.name} ({node.op_type})"
+        for node in model.graph.node
+        if node.op_type not in _MAY_CANCEL and node.name not in names
+    ]
+
+
+def _op_names(graphs: Iterable[DlcGraph]) -> set[str]:
+    """Names of all ops; the writer appends `_token_N` to some."""
+    names = {op.name for graph in graphs for op in graph.ops}
+    return names | {name.rpartition("_token_")[0] for name in names}
+
+
+def _lost_nodes(model: onnx.ModelProto, graph: DlcGraph) -> Iterable[str]:
+    """A line naming the nodes that must stand in the DLC under their own names, and do not."""
     types = set(_NAMED_OPS)
     if not is_quantized(model):
         types.update(_ACTIVATIONS)
-    missing = [
+    names = _op_names([graph])
+    lost = [
         f"{node.name} ({node.op_type})"
         for node in model.graph.node
         if node.op_type in types and node.name not in names
     ]
-    if missing:
-        yield "missing nodes " + ", ".join(missing)
+    if lost:
+        yield "missing nodes " + ", ".join(lost)

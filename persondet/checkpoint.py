@@ -82,10 +82,15 @@ def load_checkpoint(
 
 def save_checkpoint(path: Path, network: torch.nn.Module, spec: DetectorSpec) -> None:
     """Write the network's state_dict together with its spec. Equal weights give equal bytes."""
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(checkpoint_bytes(network, spec))
+
+
+def checkpoint_bytes(network: torch.nn.Module, spec: DetectorSpec) -> bytes:
+    """The content of a checkpoint file; equal weights give equal bytes."""
     buffer = io.BytesIO()  # torch writes a file's own name into the file, but not a buffer's
     torch.save({"state_dict": network.state_dict(), "spec": spec_to_json(spec)}, buffer)
-    with replacing(Path(path)) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    return buffer.getvalue()
 
 
 def _read(path: Path) -> Any:

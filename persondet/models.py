@@ -8,7 +8,7 @@ from pathlib import Path
 import persondet
 from persondet import zoo
 from persondet.errors import InputError
-from persondet.sidecar import read_sidecar, sha256_of, write_sidecar
+from persondet.sidecar import publishing, read_sidecar, sha256_of
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
@@ -90,12 +90,15 @@ def _cached_ssdlite_person() -> Path:
     name = f"{zoo.SSDLITE_PERSON}-{persondet.__version__}-{sha256_of(graph)[:12]}.pth"
     cached = cache_folder() / name
     if not (cached.is_file() and _is_whole(cached)):
-        from persondet.checkpoint import save_checkpoint
+        from persondet.checkpoint import checkpoint_bytes
 
         network, spec = pretrained.ssdlite_person_network(graph)
-        save_checkpoint(cached, network, spec)
         packages = ["torch", pretrained.DISTRIBUTION]
-        write_sidecar(cached, step="pretrained", inputs=[graph], spec=spec, packages=packages)
+        with publishing() as publication:
+            publication.file(cached).write_bytes(checkpoint_bytes(network, spec))
+            publication.describe(
+                cached, step="pretrained", inputs=[graph], spec=spec, packages=packages
+            )
     return cached
 
 

@@ -5,10 +5,14 @@ it holds the artefact's sha256, so a sidecar that outlived its artefact is notic
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import signal
+import stat
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +23,7 @@ from persondet.errors import InputError
 from persondet.spec import DetectorSpec, spec_from_dict, spec_to_dict
 
 FORMAT = "persondet-sidecar-1"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a write, which names no file
 
 
 def sidecar_path(artefact: Path) -> Path:
@@ -30,35 +35,147 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class Publication:
+    """Files that are written beside their places and then appear together, sidecars last."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, Path] = {}  # destination: temporary path
+        self._sidecars: dict[Path, Path] = {}
+
+    def file(self, destination: Path) -> Path:
+        """A temporary path in the destination's folder, to write to.
+
+        Raises InputError where the destination is no regular file or its folder cannot be written.
+        """
+        destination = Path(destination)
+        try:
+            mode = destination.stat().st_mode
+        except FileNotFoundError:
+            mode = stat.S_IFREG
+        except OSError as error:
+            raise _cannot_write(destination, error) from error
+        if stat.S_ISDIR(mode):
+            raise InputError(f"cannot write {destination}: it is a folder; name a file")
+        if not stat.S_ISREG(mode):  # /dev/null must not be replaced
+            raise InputError(f"cannot write {destination}: it is not a regular file; name a file")
+        return self._reserve(destination, self._files)
+
+    def describe(
+        self,
+        destination: Path,
+        *,
+        step: str,
+        inputs: Sequence[Path],
+        spec: DetectorSpec | None,
+        packages: Sequence[str] = (),
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the sidecar of a file of this publication, once that is complete.
+
+        step: export, convert, quantize ...; packages: distributions whose versions are recorded.
+        details: what only this step knows; JSON-ready.
+        """
+        destination = Path(destination)
+        record = {
+            "format": FORMAT,
+            "step": step,
+            "artefact": _file_record(self._files[destination], destination.name),
+            "inputs": [_file_record(path, path.name) for path in inputs],
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "versions": {"persondet": persondet.__version__, **_versions(packages)},
+            "spec": None if spec is None else spec_to_dict(spec),
+            "details": dict(details or {}),
+        }
+        temporary = self._reserve(sidecar_path(destination), self._sidecars)
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    def owns(self, path: Path) -> bool:
+        """Whether the path is one of the temporary files, of the destinations, or a folder."""
+        pairs = [*self._files.items(), *self._sidecars.items()]
+        return any(path in (place, temporary, place.parent) for place, temporary in pairs)
+
+    def appear(self) -> None:
+        """Rename all; Ctrl-C waits until the last one is in its place."""
+        pairs = [*self._files.items(), *self._sidecars.items()]
+        for _, temporary in pairs:
+            _fsync(temporary)
+        with _interruption_held():
+            for destination, temporary in pairs:
+                temporary.replace(destination)
+
+    def remove_temporaries(self) -> None:
+        for temporary in (*self._files.values(), *self._sidecars.values()):
+            temporary.unlink(missing_ok=True)
+
+    def _reserve(self, destination: Path, places: dict[Path, Path]) -> Path:
+        temporary = destination.with_name(f".{destination.stem}-{os.getpid()}{destination.suffix}")
+        try:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch()
+        except OSError as error:
+            raise _cannot_write(destination, error) from error
+        places[destination] = temporary  # from here on there is something to remove
+        return temporary
+
+
+@contextlib.contextmanager
+def publishing() -> Iterator[Publication]:
+    """A publication whose files appear when the block succeeds.
+
+    On any failure, Ctrl-C included, the temporary files are removed and what stood at the
+    destinations is untouched. Raises InputError where a folder cannot be written or is full.
+    """
+    publication = Publication()
+    try:
+        yield publication
+        publication.appear()
+    except OSError as error:
+        named = Path(os.fsdecode(error.filename)) if error.filename else None
+        if named is None and error.errno not in _DISK_FULL:
+            raise
+        if named is not None and not publication.owns(named):
+            raise
+        destination = next(iter(publication._files), Path("the result"))
+        raise _cannot_write(destination, error) from error
+    finally:
+        publication.remove_temporaries()
+
+
 @contextlib.contextmanager
 def replacing(destination: Path) -> Iterator[Path]:
-    """A temporary path in the destination's folder, renamed to it when the block succeeds.
+    """`publishing` of one file without a sidecar: yields the temporary path to write to."""
+    with publishing() as publication:
+        yield publication.file(destination)
 
-    On any failure, Ctrl-C included, the temporary file is removed and what stood at the
-    destination is untouched. Raises InputError where the folder cannot be written or is full.
+
+def _cannot_write(destination: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot write {destination}: {error.strerror or error}; "
+        "check the folder's permissions and the free space"
+    )
+
+
+@contextlib.contextmanager
+def _interruption_held() -> Iterator[None]:
+    """Signals that end a program wait until the block is done.
+
+    By handlers rather than by a mask, which is a thread's own: others would take the signal.
     """
-    destination = Path(destination)
-    temporary: Path | None = None
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
-        if destination.is_dir():
-            raise InputError(f"cannot write {destination}: it is a folder; name a file")
-        if destination.exists() and not destination.is_file():  # /dev/null must not be replaced
-            raise InputError(f"cannot write {destination}: it is not a regular file; name a file")
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        name = f".{destination.stem}-{os.getpid()}{destination.suffix}"
-        destination.with_name(name).touch()
-        temporary = destination.with_name(name)  # from here on there is something to remove
-        yield temporary
-        _fsync(temporary)
-        temporary.replace(destination)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {destination}: {error.strerror or error}; "
-            "check the folder's permissions and the free space"
-        ) from error
+        yield
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
 
 
 def check_destination(destination: Path, suffix: str, *, inputs: Sequence[Path]) -> None:
@@ -96,38 +213,8 @@ def _fsync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_sidecar(
-    artefact: Path,
-    *,
-    step: str,
-    inputs: Sequence[Path],
-    spec: DetectorSpec | None,
-    packages: Sequence[str] = (),
-    details: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write `artefact`'s sidecar, after the artefact itself is in place.
-
-    step: export, convert, quantize ...; packages: distributions whose versions are recorded.
-    details: what only this step knows; JSON-ready.
-    """
-    record = {
-        "format": FORMAT,
-        "step": step,
-        "artefact": _file_record(artefact),
-        "inputs": [_file_record(path) for path in inputs],
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "versions": {"persondet": persondet.__version__, **_versions(packages)},
-        "spec": None if spec is None else spec_to_dict(spec),
-        "details": dict(details or {}),
-    }
-    path = sidecar_path(artefact)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return path
-
-
-def _file_record(path: Path) -> dict[str, Any]:
-    return {"name": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
+def _file_record(path: Path, name: str) -> dict[str, Any]:
+    return {"name": name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:

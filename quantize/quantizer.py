@@ -1,6 +1,5 @@
 """ONNX and calibration pictures, or encodings, to a quantized DLC."""
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from export.convert import ConvertResult, write_artefacts
+from export.convert import ConvertResult, add_dlc
 from export.onnx_model import is_quantized, load_detector_onnx, store_spec
 from export.socs import Soc
 from persondet.errors import InputError
 from persondet.preprocess import preprocess
-from persondet.sidecar import check_destination, replacing, write_sidecar
+from persondet.sidecar import check_destination, publishing
 from persondet.spec import DetectorSpec, spec_to_json
 from quantize.calibration_set import CalibrationSet
 from quantize.encodings import Encodings, encodings_from_qdq, encodings_to_json, read_encodings
@@ -78,10 +77,8 @@ def quantize(
     model, spec = load_detector_onnx(onnx_path)
     if is_quantized(model):
         raise InputError(f"{onnx_path} is quantized already; give the float ONNX")
-    with contextlib.ExitStack() as stack:  # all three appear, or none
-        qdq_file, encodings_file = (
-            stack.enter_context(replacing(path)) for path in (qdq_path, encodings_path)
-        )
+    with publishing() as publication:  # all three and their sidecars appear, or none
+        qdq_file, encodings_file = map(publication.file, (qdq_path, encodings_path))
         if calibration is not None:
             scheme = scheme or Scheme()
             graph = graph_from_pictures(model, spec, calibration, scheme, method, advance)
@@ -96,9 +93,9 @@ def quantize(
             **({"calibration": method, **calibration.record()} if calibration else {}),
         }
         described: dict[str, Any] = {"step": "quantize", "inputs": inputs, "details": details}
-        dlc = write_artefacts(qdq_file, destination, spec, soc=soc, **described)
-    for path in (qdq_path, encodings_path):
-        write_sidecar(path, spec=spec, packages=("onnxruntime", "onnx"), **described)
+        dlc = add_dlc(publication, qdq_file, destination, spec, soc=soc, **described)
+        for path in (qdq_path, encodings_path):
+            publication.describe(path, spec=spec, packages=("onnxruntime", "onnx"), **described)
     return QuantizeResult(dlc, qdq_path, encodings_path, graph.widened)
 
 

@@ -8,13 +8,13 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from described import describe
 from tiny_detector import SPEC, outputs_with, save_onnx, with_format
 
 from persondet.checkpoint import save_checkpoint
 from persondet.errors import InputError
 from persondet.networks import build_network
 from persondet.preprocess import preprocess
-from persondet.sidecar import write_sidecar
 from persondet.spec import INPUT_FORMATS
 from persondet.zoo import detector_spec
 from runtime.backend import model_kind, open_backend
@@ -120,7 +120,7 @@ def test_onnx_whose_metadata_was_dropped(tmp_path):
     with pytest.raises(InputError, match=r"no persondet_spec in its metadata, no sidecar .*--spec"):
         OnnxBackend(path)
     assert OnnxBackend(path, SPEC).spec == SPEC
-    write_sidecar(path, step="export", inputs=[], spec=SPEC)
+    describe(path, step="export", inputs=[], spec=SPEC)
     assert OnnxBackend(path).spec == SPEC
 
 

@@ -164,11 +164,18 @@ def test_a_failure_leaves_the_earlier_files(
     assert _contents(earlier.parent) == before
 
 
-def test_more_than_one_file_is_no_success(earlier, tiny_onnx, monkeypatch) -> None:
+def test_a_graph_that_falls_into_parts_is_refused_naming_the_node(
+    earlier, tiny_onnx, tmp_path
+) -> None:
+    """onnxruntime expands Mish into what the HTP takes in part: two DLCs around the rest."""
+    model = onnx.load(tiny_onnx)
+    relu = next(node for node in model.graph.node if node.op_type == "Relu")
+    relu.op_type, relu.name = "Mish", "my_mish"
+    model.opset_import[0].version = 18
+    onnx.save(model, tmp_path / "mish.onnx")
     before = _contents(earlier.parent)
-    monkeypatch.setattr(embedded, "run_module", lambda *_, **__: {"files": ["a.dlc", "b.dlc"]})
-    with pytest.raises(PersondetError, match="gave 2 files instead of one: the graph was split"):
-        convert(tiny_onnx, earlier)
+    with pytest.raises(InputError, match=r"mish\.onnx cannot become .*my_mish \(Mish\)"):
+        convert(tmp_path / "mish.onnx", earlier)
     assert _contents(earlier.parent) == before
 
 

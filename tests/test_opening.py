@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from described import describe
 from onnx import TensorProto, helper, numpy_helper
 
 from persondet.cli import cli, opening
 from persondet.errors import InputError
-from persondet.sidecar import write_sidecar
 from persondet.spec import AnchorLevel, DetectorSpec, spec_to_dict, spec_to_json
 
 SPEC = DetectorSpec(
@@ -56,7 +56,7 @@ def picture(tmp_path):
 
 
 def test_a_spec_is_read_from_a_sidecar_or_alone(tmp_path, tiny_onnx):
-    sidecar = write_sidecar(tiny_onnx, step="export", inputs=[], spec=SPEC)
+    sidecar = describe(tiny_onnx, step="export", inputs=[], spec=SPEC)
     assert opening.read_spec(sidecar) == SPEC
     alone = tmp_path / "spec.json"
     alone.write_text(json.dumps(spec_to_dict(SPEC)))

@@ -3,18 +3,21 @@
 import errno
 import json
 import os
+import signal
+from pathlib import Path
 
 import pytest
+from described import describe
 
 from persondet import zoo
 from persondet.errors import InputError
 from persondet.sidecar import (
+    publishing,
     read_sidecar,
     replacing,
     sha256_of,
     sidecar_path,
     spec_beside,
-    write_sidecar,
 )
 
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
@@ -68,7 +71,7 @@ def test_places_that_cannot_be_written(tmp_path, artefact):
         (pipe, "it is not a regular file"),  # as /dev/null is not
         (artefact / "below.dlc", "cannot write"),
         (tmp_path / ("x" * 300), "File name too long"),
-        (tmp_path / ("x" * 250), "File name too long"),  # with the temporary's addition
+        (tmp_path / ("x" * 254), "File name too long"),  # with the temporary's addition
     ]:
         with pytest.raises(InputError, match=reason), replacing(path):
             pytest.fail("the block must not run")
@@ -90,7 +93,7 @@ def test_sidecar_records_what_was_made_from_what(tmp_path, artefact):
     source = tmp_path / "model.onnx"
     source.write_bytes(b"")
     spec = zoo.detector_spec("mb2-ssd-lite-f38")
-    path = write_sidecar(
+    path = describe(
         artefact,
         step="convert",
         inputs=[source],
@@ -112,12 +115,12 @@ def test_sidecar_records_what_was_made_from_what(tmp_path, artefact):
 def test_no_sidecar_and_no_spec(artefact):
     assert read_sidecar(artefact) is None
     assert spec_beside(artefact) is None
-    write_sidecar(artefact, step="convert", inputs=[], spec=None)
+    describe(artefact, step="convert", inputs=[], spec=None)
     assert spec_beside(artefact) is None
 
 
 def test_a_sidecar_of_another_file_is_noticed(artefact):
-    write_sidecar(artefact, step="convert", inputs=[], spec=None)
+    describe(artefact, step="convert", inputs=[], spec=None)
     artefact.write_bytes(b"abd")
     with pytest.raises(InputError, match=r"describes another file: .* sha256 ba7816bf8f01"):
         read_sidecar(artefact)
@@ -144,9 +147,66 @@ def test_files_that_are_no_sidecar(artefact, text, expected):
 
 
 def test_a_bad_spec_in_a_sidecar(artefact):
-    write_sidecar(artefact, step="convert", inputs=[], spec=None)
+    describe(artefact, step="convert", inputs=[], spec=None)
     path = sidecar_path(artefact)
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "spec": {"spec_version": 1}}))
     with pytest.raises(InputError, match="invalid detector spec"):
         spec_beside(artefact)
+
+
+def test_nothing_appears_unless_every_file_and_sidecar_does(tmp_path, monkeypatch):
+    """The last sidecar cannot be written: a full disk says so without naming a file."""
+    paths = [tmp_path / "a.onnx", tmp_path / "b.dlc"]
+    paths[0].write_text("earlier")
+    real_write = Path.write_text
+
+    def full(self, *arguments, **options):
+        if "b.dlc" in self.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real_write(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match=r"a\.onnx: No space left"), publishing() as publication:
+        for path in paths:
+            publication.file(path).write_bytes(b"new")
+        for path in paths:
+            publication.describe(path, step="convert", inputs=[], spec=None)
+    assert names(tmp_path) == ["a.onnx"] and paths[0].read_text() == "earlier"
+
+
+def test_all_appear_together_sidecars_last(tmp_path, monkeypatch):
+    order = []
+    real_replace = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: (order.append(to.name), real_replace(self, to))[1]
+    )
+    with publishing() as publication:
+        for name in ("a.onnx", "b.dlc"):
+            publication.file(tmp_path / name).write_bytes(name.encode())
+            publication.describe(tmp_path / name, step="convert", inputs=[], spec=None)
+        assert not (tmp_path / "a.onnx").exists()
+    assert order == ["a.onnx", "b.dlc", "a.onnx.json", "b.dlc.json"]
+    assert read_sidecar(tmp_path / "b.dlc")["artefact"]["bytes"] == 5
+
+
+def test_ctrl_c_amid_the_renames_waits_for_the_last(tmp_path, monkeypatch):
+    real_replace = Path.replace
+
+    def interrupted(self, to):
+        os.kill(os.getpid(), signal.SIGINT)
+        return real_replace(self, to)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), publishing() as publication:
+        publication.file(tmp_path / "a.onnx").write_bytes(b"a")
+        publication.describe(tmp_path / "a.onnx", step="export", inputs=[], spec=None)
+    assert names(tmp_path) == ["a.onnx", "a.onnx.json"]
+
+
+def test_anothers_failure_is_not_blamed_on_the_destination(tmp_path):
+    with pytest.raises(BrokenPipeError), replacing(tmp_path / "clip.mp4"):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "clip.mp4"):
+        (tmp_path / "other").read_bytes()
+    assert names(tmp_path) == []

@@ -7,7 +7,7 @@ import click
 
 from persondet.cli.options import NAMES
 from persondet.errors import InputError
-from persondet.sidecar import check_destination, replacing, write_sidecar
+from persondet.sidecar import check_destination, publishing
 from persondet.spec import spec_to_json
 
 
@@ -103,9 +103,12 @@ def command(
             "seed": seed,
             "mean_iou": study.chosen.mean_iou,
         }
-        with replacing(out) as temporary:
-            temporary.write_text(spec_to_json(study.chosen.spec) + "\n", encoding="utf-8")
-        write_sidecar(out, step="anchors", inputs=annotations, spec=None, details=details)
+        with publishing() as publication:
+            text = spec_to_json(study.chosen.spec) + "\n"
+            publication.file(out).write_text(text, encoding="utf-8")
+            publication.describe(
+                out, step="anchors", inputs=annotations, spec=None, details=details
+            )
         click.echo(f"{out}: the proposal ({study.chosen.form}) as a spec", err=True)
 
 

@@ -54,15 +54,16 @@ def command(
         width_mult=width_mult,
         anchor_ratios=anchor_ratios,
     )
-    from persondet.checkpoint import save_checkpoint
+    from persondet.checkpoint import checkpoint_bytes
     from persondet.networks import build_network, initialise
-    from persondet.sidecar import write_sidecar
+    from persondet.sidecar import publishing
 
     built = build_network(spec)
     initialise(built, seed)
-    save_checkpoint(output, built, spec)
-    write_sidecar(
-        output, step="init", inputs=[], spec=spec, packages=["torch"], details={"seed": seed}
-    )
+    with publishing() as publication:
+        publication.file(output).write_bytes(checkpoint_bytes(built, spec))
+        publication.describe(
+            output, step="init", inputs=[], spec=spec, packages=["torch"], details={"seed": seed}
+        )
     parameters = sum(parameter.numel() for parameter in built.parameters())
     click.echo(f"{output}: {network}, untrained, {parameters:,} trainable parameters", err=True)
