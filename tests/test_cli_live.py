@@ -113,24 +113,54 @@ def test_the_clip_never_replaces_what_it_is_made_from(model, film, tmp_path):
     assert live._inputs(model, "0", None) == [model]
 
 
-@pytest.mark.parametrize("reason", [signal.SIGINT, signal.SIGTERM])
-def test_ending_it_keeps_the_clip_whole(model, film, tmp_path, reason):
-    """Interrupted once frames have come; the film is made long by a slow model."""
-    out = tmp_path / "out.mp4"
-    code = (
-        "import sys, time; from runtime.detector import Detector;"
-        "infer = Detector.infer;"
-        "Detector.infer = lambda self, tensor: (time.sleep(0.3), infer(self, tensor))[1];"
-        "from persondet.cli import main; sys.argv[1:] = sys.argv[1:]; main()"
-    )
-    arguments = ["live", str(model), str(film), "--json", "--out", str(out)]
-    process = subprocess.Popen(
+def slow_process(seconds, *arguments):
+    """The command line with a model that takes so long a frame and says so first."""
+    code = f"""if True:
+        import sys, time
+        from persondet.cli import main
+        from runtime.detector import Detector
+        infer = Detector.infer
+        def slow(self, tensor):
+            print("a frame", file=sys.stderr)
+            time.sleep({seconds})
+            return infer(self, tensor)
+        Detector.infer = slow
+        main()
+    """
+    return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+
+
+def test_ended_before_the_first_frame(model, film, tmp_path):
+    out = tmp_path / "out.mp4"
+    process = slow_process(30, "live", str(model), str(film), "--out", str(out))
+    assert process.stderr is not None and process.stderr.readline() == "a frame\n"
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr.strip().startswith("persondet: interrupted")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "tiny.onnx"]
+
+
+def test_the_clip_is_kept_where_nobody_reads_on(model, film, tmp_path):
+    out = tmp_path / "out.mp4"
+    process = slow_process(0.2, "live", str(model), str(film), "--json", "--out", str(out))
+    assert process.stdout is not None and json.loads(process.stdout.readline())
+    process.stdout.close()
+    assert process.wait(60) in (0, 128 + signal.SIGPIPE)  # by what Python had buffered
+    assert 1 <= len(list(Video(str(out)).frames_rgb())) < 10
+
+
+@pytest.mark.parametrize("reason", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ending_it_keeps_the_clip_whole(model, film, tmp_path, reason):
+    """Interrupted once frames have come; the film is made long by a slow model."""
+    out = tmp_path / "out.mp4"
+    process = slow_process(0.3, "live", str(model), str(film), "--json", "--out", str(out))
     assert process.stdout is not None
     for _ in range(2):
         assert json.loads(process.stdout.readline())
@@ -138,7 +168,7 @@ def test_ending_it_keeps_the_clip_whole(model, film, tmp_path, reason):
     process.send_signal(reason)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 0
-    frames = int(stderr.split()[0])
+    frames = int(stderr.splitlines()[-1].split()[0])
     assert 2 <= frames < 10
     assert frames - 1 <= len(list(Video(str(out)).frames_rgb())) <= frames
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "out.mp4", "tiny.onnx"]

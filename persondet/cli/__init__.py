@@ -4,18 +4,28 @@ Commands are named here with their help line and imported when called, so that `
 loads neither torch nor onnxruntime.
 """
 
+import contextlib
+import errno
 import faulthandler
+import os
+import signal
 import sys
 from importlib import import_module
 
 from persondet import __version__
-from persondet.cli.interruption import finish_imports_first
+from persondet.cli.interruption import Interruption, interrupt_by
 from persondet.errors import InputError, PersondetError
+
+interrupt_by(signal.SIGINT)  # from here on: a traceback out of click's import helps nobody
 
 try:
     import click
 except ImportError:  # a device installs runtime/ alone
-    sys.exit("persondet: the command line needs click and rich: pip install 'persondet[cli]'")
+    print(
+        "persondet: the command line needs click and rich: pip install 'persondet[cli]'",
+        file=sys.stderr,
+    )
+    sys.exit(InputError.exit_code)
 
 # command: (module in this package, help line), in the order in which a user meets them
 COMMANDS = {
@@ -75,26 +85,74 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 success, 1 a tool failed, 2 the user's mistake, 130 Ctrl-C."""
+    """Entry point.
+
+    Exit codes: 0 success; 1 a tool failed; 2 the user's mistake, a full disk under standard output
+    among them; 128 + the signal's number where one ended the run: 130 Ctrl-C, 143 SIGTERM, 129
+    SIGHUP, and 141 (SIGPIPE) where the reader of the output went away: `persondet ... | head`.
+    """
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)  # a crash in native code says at least where it was
-    finish_imports_first()
+    interrupt_by(signal.SIGTERM, signal.SIGHUP)
     try:
-        cli.main(standalone_mode=False)
+        code = _run()
+    except OSError as error:
+        code = _output_failed(error)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command; returns the exit code.
+
+    Not click's own `main`: that exits with 1 where the reader of the output went away.
+    """
+    try:
+        if sys.stdout is None:
+            raise InputError("standard output is closed; to see nothing, send it to /dev/null")
+        if "_PERSONDET_COMPLETE" in os.environ:
+            cli.main(prog_name="persondet")  # completes the shell's line and exits
+        with cli.make_context("persondet", sys.argv[1:]) as context:
+            cli.invoke(context)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        print("persondet: interrupted; nothing half-written was left behind", file=sys.stderr)
-        sys.exit(130)
+        return error.exit_code
     except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _interrupted(error.number if isinstance(error, Interruption) else signal.SIGINT)
     except PersondetError as error:
-        print(f"persondet: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _say(str(error))
+        return error.exit_code
     except ModuleNotFoundError as error:
         failure = missing_package(error)
         if failure is error:
             raise
-        print(f"persondet: {failure}", file=sys.stderr)
-        sys.exit(2)
+        _say(str(failure))
+        return InputError.exit_code
+    return 0
+
+
+def _interrupted(number: int) -> int:
+    if number == signal.SIGINT:
+        _say("interrupted; nothing half-written was left behind", before="\n")  # after the ^C
+    else:
+        _say(f"ended by {signal.Signals(number).name}; nothing half-written was left behind")
+    return 128 + number
+
+
+def _output_failed(error: OSError) -> int:
+    """The exit code where standard output could not be written; raises any other error again."""
+    if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+        raise error
+    with contextlib.suppress(OSError):  # what is still buffered would fail again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        return 128 + signal.SIGPIPE
+    _say(f"cannot write the output: {error.strerror}; check the place that it goes to")
+    return InputError.exit_code
+
+
+def _say(message: str, before: str = "") -> None:
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"{before}persondet: {message}", file=sys.stderr)

@@ -1,27 +1,43 @@
-"""Ctrl-C as Python has it, except in the middle of an import."""
+"""Ctrl-C, SIGTERM and SIGHUP as one exception, which never comes in the middle of an import."""
 
 import signal
+import threading
 from types import FrameType
 
 _TRY_AGAIN_S = 0.02
+_held: list[int] = []  # the signal that came during an import
 
 
-def finish_imports_first() -> None:
-    """Have Ctrl-C wait for the end of an import that is under way.
+class Interruption(KeyboardInterrupt):
+    """A signal that asks the program to end; what cleans up after Ctrl-C cleans up after it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def interrupt_by(*numbers: int) -> None:
+    """Have these signals raise Interruption, once an import that is under way has ended.
 
     Loading an extension module (onnx's for one) can crash the process when an exception comes up.
-    A process that was started with Ctrl-C ignored (nohup) goes on ignoring it.
+    A process that was started with a signal ignored (nohup) goes on ignoring it.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
-        signal.signal(signal.SIGALRM, _interrupt)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in numbers:
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(number, _interrupt)
+            signal.signal(signal.SIGALRM, _interrupt)
 
 
-def _interrupt(_number: int, frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGALRM:
+        number = _held[0]
     if _is_importing(frame):
+        _held[:] = [number]
         signal.setitimer(signal.ITIMER_REAL, _TRY_AGAIN_S)
         return
-    raise KeyboardInterrupt
+    raise Interruption(number)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

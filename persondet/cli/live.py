@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -79,7 +78,7 @@ def command(
     if out is not None:
         check_clip(out, _inputs(resolve_model(model), source, spec_path))
     windowed = not no_window and can_open_window()
-    with _ended_by_terminate(), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         video = stack.enter_context(contextlib.closing(Video(source)))
         backend = stack.enter_context(contextlib.closing(open_model(model, spec_path, threads)))
         detector = Detector(backend, score_threshold, nms_iou, top_k, classes)
@@ -108,16 +107,6 @@ def _inputs(model: Path, source: str, spec_path: Path | None) -> list[Path]:
     return files if source.isdecimal() else [*files, Path(source)]
 
 
-@contextlib.contextmanager
-def _ended_by_terminate() -> Iterator[None]:
-    """`kill`, `timeout` and service managers end the run as Ctrl-C does: with a whole clip."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _run(
     video: "Video",
     detector: "Detector",
@@ -126,7 +115,10 @@ def _run(
     windowed: bool,
     as_json: bool,
 ) -> str:
-    """Go through the frames until they or the user's patience end; returns a line of summary."""
+    """Go through the frames until they or the user's patience end; returns a line of summary.
+
+    Raises what ended it where that was before anything was shown or written.
+    """
     from runtime.output import found_record, json_line
     from runtime.video import copies_due
     from runtime.window import show
@@ -134,7 +126,7 @@ def _run(
     names = detector.spec.class_names
     start = said = perf_counter()
     frames = written = 0
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         for frame_rgb, detections, rate in _detected(video, detector, max_frames):
             frames += 1
             now = perf_counter()
@@ -157,6 +149,9 @@ def _run(
             if not windowed and now - said >= SECONDS_BETWEEN_LINES:
                 said = now
                 click.echo(_progress_line(frames, video.frame_count, rate), err=True)
+    except (KeyboardInterrupt, BrokenPipeError):  # stopped, or nobody reads the lines any more
+        if not (written if append else frames):
+            raise
     elapsed = perf_counter() - start
     return f"{frames} frames, {frames / elapsed:.1f} a second, on {detector.backend.device}"
 
