@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from persondet.errors import InputError
 from persondet.interface import TensorType, interface_problems
+from persondet.sidecar import read_sidecar
 from persondet.spec import METADATA_KEY, DetectorSpec, spec_from_json
 from runtime.backend import model_kind
 
@@ -32,9 +34,16 @@ def load_onnx(path: Path) -> onnx.ModelProto:
 def load_detector_onnx(path: Path) -> tuple[onnx.ModelProto, DetectorSpec]:
     """An ONNX file with the outputs and the spec that `persondet export` gives it.
 
-    Raises InputError for dynamic shapes, other inputs or outputs, a missing or invalid spec.
+    Raises InputError for dynamic shapes, other inputs or outputs, a missing or invalid spec,
+    weights that are not finite, and a file that is not the one that its sidecar describes.
     """
     model = load_onnx(path)
+    read_sidecar(path)
+    if broken := [item.name for item in model.graph.initializer if not _is_finite(item)]:
+        raise InputError(
+            f"{path} holds values that are NaN or infinite in {', '.join(broken[:5])}; "
+            "the training went wrong, or the file is damaged"
+        )
     texts = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in texts:
         outputs = ", ".join(value.name for value in model.graph.output)
@@ -49,6 +58,11 @@ def load_detector_onnx(path: Path) -> tuple[onnx.ModelProto, DetectorSpec]:
     if problems := graph_interface_problems(model, spec):
         raise InputError("\n  ".join([f"{path} does not fit its spec; {_REMEDY}", *problems]))
     return model, spec
+
+
+def _is_finite(item: onnx.TensorProto) -> bool:
+    values = onnx.numpy_helper.to_array(item)
+    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
 
 def store_spec(model: onnx.ModelProto, spec: DetectorSpec, spec_json: str) -> None:

@@ -23,7 +23,7 @@ from persondet.networks import build_network
 from persondet.networks.rfb import BASE_WIDTHS
 from persondet.networks.ssd import SSD
 from persondet.recognition import network_of, num_classes_of, width_mult_of
-from persondet.sidecar import replacing
+from persondet.sidecar import read_sidecar, replacing
 from persondet.spec import DetectorSpec, spec_from_json, spec_to_json
 
 # Where training scripts put the state_dict inside of what they save.
@@ -61,7 +61,12 @@ def load_checkpoint(
     missing, unexpected or wrongly shaped key in one message.
     """
     path = Path(path)
-    weights, stored_spec = _weights_and_spec(path, _read(path))
+    content = _read(path)
+    read_sidecar(path)  # torch does not notice a flipped byte; the sidecar's sha256 does
+    if model is not None and (model := zoo.full_name(model)) not in zoo.network_names():
+        known = ", ".join(zoo.network_names())
+        raise InputError(f"unknown network {model!r}; known: {known}")
+    weights, stored_spec = _weights_and_spec(path, content)
     notes = []
     if dropped := [key for key in weights if key.startswith(_LANDMARKS)]:
         weights = {key: value for key, value in weights.items() if key not in dropped}

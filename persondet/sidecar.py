@@ -174,8 +174,8 @@ def _interruption_held() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in arrived:
-            signal.raise_signal(number)
+        for arrival in arrived:
+            signal.raise_signal(arrival)
 
 
 def check_destination(destination: Path, suffix: str, *, inputs: Sequence[Path]) -> None:

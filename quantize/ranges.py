@@ -135,10 +135,16 @@ def _session(model: onnx.ModelProto, names: list[str]) -> onnxruntime.InferenceS
     for name in sorted(set(names) - {value.name for value in model.graph.output}):
         observed.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    options.log_severity_level = 4  # what fails is raised, and printed once
+    try:
+        return onnxruntime.InferenceSession(
+            observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors have no class of their own above them
+        raise InputError(
+            f"onnxruntime cannot run the graph that is to be calibrated: {str(error).strip()}; "
+            "replace these operations in the model"
+        ) from None
 
 
 def _percentile_range(histogram: Histogram, full: tuple[float, float]) -> tuple[float, float]:

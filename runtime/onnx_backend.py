@@ -9,7 +9,7 @@ import onnxruntime
 
 from persondet.errors import InputError
 from persondet.interface import TensorType, interface_problems
-from persondet.sidecar import spec_beside
+from persondet.sidecar import read_sidecar, spec_beside
 from persondet.spec import METADATA_KEY, DetectorSpec, spec_from_json
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
@@ -30,6 +30,7 @@ class OnnxBackend:
         path = Path(path)
         self.name = path.name
         self.session = _session(path, threads)
+        read_sidecar(path)  # refuses a file that is not the one its sidecar describes
         self.spec = _metadata_spec(path, self.session) or spec or _sidecar_spec(path, self.session)
         if problems := list(_misfits(self.session, self.spec)):
             raise InputError("\n  ".join([f"{path} does not fit its spec; {_REMEDY}", *problems]))

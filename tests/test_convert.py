@@ -267,7 +267,7 @@ def test_the_command(tiny_onnx, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gone.onnx"], "gone.onnx does not exist"),
+        (["gone.onnx"], "there is no file gone.onnx"),
         (["."], "is no model: expected a .pth, .onnx or .dlc file"),
         (["{tiny}", "--soc", "sm1"], "unknown SoC 'sm1'; known: sm8350"),
         (["{tiny}", "-o", "x.bin"], "the result's name must end in .dlc"),

@@ -28,8 +28,8 @@ def test_f38_gives_onnxruntimes_outputs_on_a_picture(f38_dlc, f38_onnx, astronau
     for name, array in expected.items():
         assert found[name].shape == array.shape
         assert found[name].dtype == np.float32
-        assert np.abs(array).max() > 1
-        assert np.abs(found[name] - array).max() <= 1e-5 * np.abs(array).max()
+        assert np.abs(array).max() > 0.3
+        assert np.abs(found[name] - array).max() <= 1e-5
 
 
 def test_the_same_detections_as_onnxruntime(tiny_dlc, tiny_onnx, astronaut) -> None:

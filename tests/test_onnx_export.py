@@ -210,7 +210,7 @@ def test_a_read_only_folder(tiny_checkpoint, tmp_path) -> None:
 
 def test_a_folder_that_is_no_folder(tiny_checkpoint, tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write .*file/x\.onnx"):
+    with pytest.raises(InputError, match=r"cannot write .*file"):
         export_onnx(tiny_checkpoint, tmp_path / "file" / "x.onnx")
 
 

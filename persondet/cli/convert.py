@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.onnx")
+@click.argument("model")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="default: MODEL.dlc")
 @click.option(
     "--toolchain",
@@ -18,11 +18,16 @@ import click
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
 @click.option("--soc", "soc_name", help="SoC to compile for, such as sm8550")
 def command(
-    model: Path, output: Path | None, toolchain: str, context_binary: bool, soc_name: str | None
+    model: str, output: Path | None, toolchain: str, context_binary: bool, soc_name: str | None
 ) -> None:
-    """Write MODEL.onnx as a float DLC, and prove by Qualcomm's loader that it holds the graph."""
+    """Write MODEL as a float DLC, and prove by Qualcomm's loader that it holds the graph.
+
+    MODEL is an .onnx file; a .pth or a model's name is exported in passing.
+    """
     from export.convert import convert
     from persondet.cli.dlc_output import context_soc, echo_dlc
+    from persondet.cli.onnx_input import beside, onnx_of
 
-    result = convert(model, output, soc=context_soc(context_binary, soc_name))
-    echo_dlc(result)
+    soc = context_soc(context_binary, soc_name)
+    with onnx_of(model) as onnx_path:
+        echo_dlc(convert(onnx_path, output or beside(model, ".dlc"), soc=soc))

@@ -51,13 +51,14 @@ def command(
     """
     from export.onnx_export import CHECK_PICTURE, export_onnx
     from persondet.checkpoint import load_checkpoint
+    from persondet.cli.onnx_input import stem_of
     from persondet.models import resolve_model
 
     path = resolve_model(checkpoint)
     loaded = load_checkpoint(path, model=model, class_names=classes, anchor_ratios=anchor_ratios)
     result = export_onnx(
         loaded,
-        output or Path(path.name).with_suffix(".onnx"),
+        output or Path(f"{stem_of(checkpoint)}.onnx"),
         input_format=input_format,
         opset=opset,
         picture=picture or CHECK_PICTURE,

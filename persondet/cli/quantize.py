@@ -9,7 +9,7 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.onnx")
+@click.argument("model")
 @click.option(
     "--calib",
     type=click.Path(path_type=Path),
@@ -54,7 +54,7 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
 @click.option("--soc", "soc_name", metavar="NAME", help="SoC to compile for, such as sm8550")
 def command(
-    model: Path,
+    model: str,
     calib: Path | None,
     encodings: Path | None,
     output: Path | None,
@@ -65,7 +65,9 @@ def command(
     context_binary: bool,
     soc_name: str | None,
 ) -> None:
-    """Quantize MODEL.onnx on real pictures and write it as a DLC.
+    """Quantize MODEL on real pictures and write it as a DLC.
+
+    MODEL is a float .onnx file; a .pth or a model's name is exported in passing.
 
     Also writes the same graph as QDQ ONNX for onnxruntime (MODEL.quantized.onnx), and the encodings
     as JSON in the form that the vendor's --quantization_overrides reads
@@ -79,19 +81,21 @@ def command(
         raise click.UsageError(f"{', '.join(given)}: the encodings file says that already")
 
     from persondet.cli.dlc_output import context_soc, echo_dlc
+    from persondet.cli.onnx_input import beside, onnx_of
     from persondet.cli.progress import progress_bar
-    from persondet.models import resolve_model
     from quantize.calibration_set import calibration_set
     from quantize.qdq import Scheme
     from quantize.quantizer import quantize
 
     soc = context_soc(context_binary, soc_name)
-    model = resolve_model(model)
     chosen = calibration_set(calib, max_pictures) if calib else None
-    with progress_bar("calibrating", len(chosen) if chosen else None) as advance:
+    with (
+        onnx_of(model) as onnx_path,
+        progress_bar("calibrating", len(chosen) if chosen else None) as advance,
+    ):
         result = quantize(
-            model,
-            output,
+            onnx_path,
+            output or beside(model, ".quantized.dlc"),
             calibration=chosen,
             encodings=encodings,
             scheme=Scheme(int(act_bits), per_channel) if chosen else None,
