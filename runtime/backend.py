@@ -1,12 +1,13 @@
 """What every backend offers, and the choice of one for a model file."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from persondet.errors import InputError
+from persondet.errors import InputError, missing_package
 from persondet.spec import DetectorSpec
 
 KINDS = {".onnx": "onnx", ".dlc": "dlc", ".pth": "pth", ".pt": "pth"}
@@ -38,21 +39,27 @@ def open_backend(path: str | Path, spec: DetectorSpec | None = None, **options: 
 
     spec: for a .onnx or .dlc that came without its own; of a .pth, instead of its own. options: the
     backend's, such as `threads`. Raises InputError where the file is not what its suffix says,
-    cannot be read, has no spec, or does not fit it.
+    cannot be read, has no spec, or does not fit it, and where a package that runs it is missing.
     """
     path = Path(path)
-    kind = model_kind(path)
+    try:
+        return _backend_class(model_kind(path))(path, spec, **options)
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error
+
+
+def _backend_class(kind: str) -> Callable[..., Backend]:
     if kind == "onnx":
         from runtime.onnx_backend import OnnxBackend
 
-        return OnnxBackend(path, spec, **options)
+        return OnnxBackend
     if kind == "dlc":
         from runtime.dlc_backend import DlcBackend
 
-        return DlcBackend(path, spec, **options)
+        return DlcBackend
     from runtime.torch_backend import TorchBackend
 
-    return TorchBackend(path, spec, **options)
+    return TorchBackend
 
 
 def model_kind(path: Path) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -12,7 +13,7 @@ from described import describe
 from tiny_detector import SPEC, outputs_with, save_onnx, with_format
 
 from persondet.checkpoint import save_checkpoint
-from persondet.errors import InputError
+from persondet.errors import InputError, missing_package
 from persondet.networks import build_network
 from persondet.preprocess import preprocess
 from persondet.spec import INPUT_FORMATS
@@ -88,6 +89,37 @@ def test_missing_empty_and_folder(tmp_path):
     (tmp_path / "folder.dlc").mkdir()
     with pytest.raises(InputError, match=r"folder\.dlc is a folder"):
         open_backend(tmp_path / "folder.dlc")
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [("tiny.onnx", "onnxruntime", "onnxruntime"), ("tiny.pth", "torch", "full")],
+)
+def test_a_missing_package_is_told_with_the_smallest_extra(
+    tmp_path, monkeypatch, name, package, extra
+):
+    save_onnx(tmp_path / "tiny.onnx", outputs_with({}))
+    with zipfile.ZipFile(tmp_path / "tiny.pth", "w") as archive:
+        archive.writestr("tiny/data.pkl", b"")
+    monkeypatch.setitem(sys.modules, package, None)
+    for ours in ("runtime.onnx_backend", "persondet.checkpoint"):
+        monkeypatch.delitem(sys.modules, ours, raising=False)
+    with pytest.raises(InputError, match=rf"'{package}' is not installed.*persondet\[{extra}\]"):
+        open_backend(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("onnxruntime_qnn", "qairt"), ("rich.table", "cli"), ("onnx", "full")]
+)
+def test_extras_of_packages(module, extra):
+    told = missing_package(ModuleNotFoundError(name=module))
+    assert isinstance(told, InputError) and f"persondet[{extra}]" in str(told)
+
+
+def test_a_missing_module_of_ours_is_a_bug():
+    for name in ("runtime.nothing", None):
+        bug = ModuleNotFoundError(name=name)
+        assert missing_package(bug) is bug
 
 
 @pytest.mark.parametrize("input_format", INPUT_FORMATS)

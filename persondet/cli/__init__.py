@@ -14,7 +14,7 @@ from importlib import import_module
 
 from persondet import __version__
 from persondet.cli.interruption import Interruption, interrupt_by
-from persondet.errors import InputError, PersondetError
+from persondet.errors import InputError, PersondetError, missing_package
 
 interrupt_by(signal.SIGINT)  # from here on: a traceback out of click's import helps nobody
 
@@ -62,17 +62,6 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-def missing_package(error: ModuleNotFoundError) -> Exception:
-    """A missing third-party package as the user's error; a missing module of ours as a bug."""
-    package = (error.name or "").partition(".")[0]
-    if package in {"persondet", "runtime", "export", "quantize", "benchmarks"}:
-        return error
-    return InputError(
-        f"the Python package {package!r} is not installed, and this command needs it: "
-        "pip install 'persondet[full]'"
-    )
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
