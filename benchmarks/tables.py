@@ -1,4 +1,4 @@
-"""Tables on standard output: folded to a terminal's width, never cut in a pipe or a file."""
+"""Tables on standard output: folded to a terminal's width where that cuts no number."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 _UNLIMITED = 10_000
+_FOLDED = 12  # no column is folded to less
 
 
 def new_table(first: str, *texts: str, numbers: Sequence[str]) -> Table:
@@ -38,10 +39,25 @@ def print_to_stdout(*contents: Table | str) -> None:
     """Print tables and lines; what a name holds is text, never markup."""
     console = _console()
     for content in contents:
-        if console.is_terminal:
-            console.print(content)
-        else:
+        if not console.is_terminal:
             print(_whole(content) if isinstance(content, Table) else content)
+        elif isinstance(content, Table):
+            # Wider than the terminal rather than with numbers cut: the terminal wraps the lines.
+            _console(width=max(console.width, _narrowest(console, content))).print(content)
+        else:
+            console.print(content)
+
+
+def _narrowest(console: Console, table: Table) -> int:
+    """The width in which every column that does not fold shows its longest cell whole."""
+    options = console.options.update_width(_UNLIMITED)
+    width = Measurement.get(console, options, table).maximum
+    for column in table.columns:
+        if not column.no_wrap:
+            cells = (column.header, *column.cells)
+            widest = max(Measurement.get(console, options, cell).maximum for cell in cells)
+            width -= max(widest - _FOLDED, 0)
+    return width
 
 
 def _whole(table: Table) -> str:

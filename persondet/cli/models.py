@@ -39,19 +39,19 @@ def _network(spec: Any) -> dict[str, Any]:
 
 
 def _print_tables(networks: list[dict[str, Any]], models: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from benchmarks.tables import new_table, print_to_stdout
 
-    table = Table("network", "input HxW", title="Networks", title_justify="left")
-    table.add_column("anchors", justify="right")
-    table.add_column("feature maps HxW")
+    table = new_table("network", "input HxW", numbers=["anchors"])
+    table.add_column("feature maps HxW", overflow="fold")
+    table.columns[0].no_wrap = True  # a name is there to be copied
     for network in networks:
         maps = " ".join(f"{rows}x{columns}" for rows, columns in network["feature_maps_hw"])
         size = "{}x{}".format(*network["input_size_hw"])
         table.add_row(network["name"], size, f"{network['anchors']:,}", maps)
-    console = Console()
-    console.print(table)
-    table = Table("model", "network", "weights", title="Models", title_justify="left")
+    print_to_stdout("Networks", "", table)
+    table = new_table("model", "network", numbers=[])
+    table.add_column("weights", overflow="fold")
+    table.columns[0].no_wrap = True
     for model in models:
         table.add_row(model["name"], model["network"], model["source"])
-    console.print(table)
+    print_to_stdout("", "Models", "", table)
