@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.compare import Comparison, Pair
 from benchmarks.detection_difference import MATCH_IOU
+from persondet.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +44,7 @@ def _pair_json(pair: Pair) -> dict[str, Any]:
 
 
 def title_text(comparison: Comparison) -> str:
-    pictures = "1 picture" if comparison.images == 1 else f"{comparison.images} pictures"
+    pictures = counted(comparison.images, "picture")
     return f"Against {comparison.reference}, on {pictures}"
 
 

@@ -27,7 +27,10 @@ def dlc_layer_graph(dlc: DlcGraph) -> LayerGraph:
     }
     for tensor in tensors.values():
         if not all(tensor.shape):
-            raise InputError(f"the shape of tensor {tensor.name!r} is not fixed: {tensor.shape}")
+            raise InputError(
+                f"the shape of tensor {tensor.name!r} is not fixed: {tensor.shape}; figures need "
+                "fixed shapes; convert it with them"
+            )
     running = [op for op in dlc.ops if not set(op.outputs) <= static]
     nodes = [_node(op, dlc, tensors) for op in running]
     return layer_graph(dlc.name, tensors, nodes, dlc.inputs, dlc.outputs)

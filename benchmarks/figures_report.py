@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +145,7 @@ def _made_lines(info: ModelInfo) -> list[tuple[str, str]]:
             for source in info.sidecar["inputs"]
         )
         versions = ", ".join(f"{name} {text}" for name, text in info.sidecar["versions"].items())
-        lines.append(("Made by", " ".join(info.sidecar["command"])))
+        lines.append(("Made by", shlex.join(info.sidecar["command"])))
         lines += [("Made from", sources)] if sources else []
         lines.append(("Made with", versions))
     return lines

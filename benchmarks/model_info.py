@@ -122,8 +122,12 @@ def _of_dlc(path: Path) -> dict[str, Any]:
         tensors = (dlc.tensors[name] for name in names)
         return tuple(Port(t.name, t.shape, t.dtype, t.encoding) for t in tensors)
 
+    try:
+        graph = dlc_layer_graph(dlc)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return {
-        "figures": figures_of(dlc_layer_graph(dlc)),
+        "figures": figures_of(graph),
         "inputs": ports(dlc.inputs),
         "outputs": ports(dlc.outputs),
         "op_counts": dict(Counter(op.type for op in dlc.ops).most_common()),

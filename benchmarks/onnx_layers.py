@@ -41,19 +41,26 @@ def onnx_layer_graph(path: Path) -> LayerGraph:
 def layers_of_model(model: onnx.ModelProto, path: Path) -> LayerGraph:
     """The layers of a checked model; path: where it came from, for messages."""
     graph = _with_shapes(model, path).graph
+    try:
+        return _layers(graph, path.name)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _layers(graph: onnx.GraphProto, name: str) -> LayerGraph:
     infos = {info.name: info for info in (*graph.input, *graph.value_info, *graph.output)}
     static = _static_tensors(graph, infos)
     running = [node for node in graph.node if not set(node.output) <= static.keys()]
     inputs = [info.name for info in graph.input if info.name not in static]
-    names = [*inputs, *(name for node in running for name in (*node.input, *node.output))]
+    used = [*inputs, *(edge for node in running for edge in (*node.input, *node.output))]
     tensors = {
-        name: _named_tensor(infos, name)
-        for name in dict.fromkeys(names)  # in file order, so that errors name the first
-        if name and name not in static
+        edge: _named_tensor(infos, edge)
+        for edge in dict.fromkeys(used)  # in file order, so that errors name the first
+        if edge and edge not in static
     }
     is_qdq = any(node.op_type == "QuantizeLinear" for node in running)
     nodes = [_node(node, tensors, static, _role(node, is_qdq)) for node in running]
-    return layer_graph(path.name, tensors, nodes, inputs, [info.name for info in graph.output])
+    return layer_graph(name, tensors, nodes, inputs, [info.name for info in graph.output])
 
 
 def _with_shapes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -110,8 +117,8 @@ def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
     if not tensor_type.HasField("shape") or not all(isinstance(d, int) and d for d in shape):
         shown = " x ".join(map(str, shape)) or "unknown"
         raise InputError(
-            f"the shape of tensor {value.name!r} is not fixed ({shown}); figures need a model "
-            "exported with fixed shapes"
+            f"the shape of tensor {value.name!r} is not fixed ({shown}); figures need fixed "
+            "shapes; export it with them"
         )
     fixed = tuple(int(dimension) for dimension in shape)
     return TensorInfo(value.name, fixed, _dtype(tensor_type.elem_type))

@@ -79,7 +79,7 @@ def test_a_renamed_zip_and_checkpoint(tmp_path, tiny_checkpoint) -> None:
     with pytest.raises(InputError, match=r"a zip but not a DLC: .*found a\.txt, b\.txt"):
         check_container(other)
     empty = write_entries(tmp_path / "empty.dlc", {})
-    with pytest.raises(InputError, match="not a DLC"):
+    with pytest.raises(InputError, match=r"not a DLC: .*; check the name, or convert the ONNX"):
         check_container(empty)
     with pytest.raises(InputError, match=r"a zip but not a DLC: .*data\.pkl"):
         check_container(tiny_checkpoint.path)

@@ -105,7 +105,7 @@ def test_json(model, data, tmp_path):
 
 def test_tables(model, data, tmp_path):
     stdout, _ = evaluate(model, "--data", data, "--images-root", tmp_path)
-    assert "set/test.json: 3 pictures, 1 boxes (person), 1 more are ignored" in stdout
+    assert "set/test.json: 3 pictures, 1 box (person), 1 more are ignored" in stdout
     lines = [line.split() for line in stdout.splitlines()]
     assert ["AP50", "(COCO)", "1.000", "1.000", "-", "1.000"] in lines
     assert ["<10", "0", "-", "-"] in lines
@@ -120,7 +120,7 @@ def test_the_second_run_detects_nothing_anew(model, data, tmp_path, cache):
     assert evaluate(*command)[0] == first
     second, stderr = evaluate(*command)
     assert second == first
-    assert "detections of 3 of 3 pictures were kept from another run" in stderr
+    assert "detections of 3 of 3 pictures came from another run" in stderr
     assert "kept" not in evaluate(*command, "--no-cache")[1]
 
 

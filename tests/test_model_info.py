@@ -1,6 +1,7 @@
 """The figures of the networks: against torch's own modules, and equal in .pth, .onnx and .dlc."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.figures_report import _made_lines
 from benchmarks.model_info import info_of_file, info_of_network
 from persondet.cli import cli
 from persondet.errors import InputError
@@ -174,6 +176,14 @@ def test_json_and_csv_cannot_share_standard_output(f38_files):
 def test_an_unknown_name_is_refused():
     with pytest.raises(InputError, match="no file mb2-ssd-lite-f39"):
         invoke("mb2-ssd-lite-f39")
+
+
+def test_the_command_that_made_it_can_be_typed_again(f38_files):
+    info = info_of_file(f38_files / "f38.onnx")
+    assert info.sidecar is not None
+    command = ["persondet", "export", "my model.pth", "-o", "f38.onnx"]
+    spaced = dataclasses.replace(info, sidecar={**info.sidecar, "command": command})
+    assert ("Made by", "persondet export 'my model.pth' -o f38.onnx") in _made_lines(spaced)
 
 
 def test_a_dlc_shows_its_ports_and_its_writer(f38_dlc):

@@ -8,6 +8,7 @@ from benchmarks.evaluation.bootstrap import SEED
 from benchmarks.evaluation.evaluation import Evaluation, Figure, Summary
 from benchmarks.evaluation.found import COLLECTING_THRESHOLD
 from benchmarks.evaluation.threshold_sweep import OperatingPoint
+from persondet.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,10 +78,8 @@ def _point_json(point: OperatingPoint) -> dict[str, Any]:
 def title_text(evaluation: Evaluation, model: str, device: str) -> str:
     total = evaluation.total
     ignored = f", {total.ignored_boxes} more are ignored" if total.ignored_boxes else ""
-    return (
-        f"{model} on {evaluation.data}: {total.images} pictures, {total.boxes} boxes "
-        f"({total.name}){ignored}\n{device}"
-    )
+    pictures, boxes = counted(total.images, "picture"), counted(total.boxes, "box")
+    return f"{model} on {evaluation.data}: {pictures}, {boxes} ({total.name}){ignored}\n{device}"
 
 
 def summaries(evaluation: Evaluation) -> Iterator[tuple[str, Summary]]:
@@ -88,7 +87,8 @@ def summaries(evaluation: Evaluation) -> Iterator[tuple[str, Summary]]:
     if len(evaluation.classes) > 1:
         yield "Mean over the classes", evaluation.total
     for summary in evaluation.classes:
-        yield f"{summary.name}: {summary.boxes} boxes in {summary.images} pictures", summary
+        boxes, pictures = counted(summary.boxes, "box"), counted(summary.images, "picture")
+        yield f"{summary.name}: {boxes} in {pictures}", summary
 
 
 def figures_table(evaluation: Evaluation, summary: Summary) -> "Table":

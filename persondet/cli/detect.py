@@ -11,6 +11,7 @@ import click
 
 from persondet.cli.options import NAMES
 from persondet.errors import InputError
+from persondet.wording import counted
 
 
 @click.command()
@@ -104,11 +105,10 @@ def command(
             done += 1
     if coco is not None:
         output.write_coco_results(coco, results)
-        click.echo(f"COCO results of {done} pictures: {coco}", err=True)
+        click.echo(f"COCO results of {counted(done, 'picture')}: {coco}", err=True)
     if done < len(pictures):
-        raise InputError(
-            f"{len(pictures) - done} of {len(pictures)} pictures could not be read; see above"
-        )
+        of = counted(len(pictures), "picture")
+        raise InputError(f"{len(pictures) - done} of {of} could not be read; see above")
 
 
 def model_and_paths(

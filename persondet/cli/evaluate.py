@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from persondet.cli.options import NAMES
+from persondet.wording import counted
 
 
 @click.command()
@@ -105,10 +106,8 @@ def command(
         with progress_bar("detecting", len(pictures)) as advance:
             found, cached = collect(to_open, backend, pictures, cache, workers, advance)
     if cached:
-        click.echo(
-            f"note: detections of {cached} of {len(pictures)} pictures were kept from another run",
-            err=True,
-        )
+        of = counted(len(pictures), "picture")
+        click.echo(f"note: detections of {cached} of {of} came from another run", err=True)
     threshold = spec.score_threshold if score_threshold is None else score_threshold
     evaluation = evaluate(truth, found, spec.input_size_hw, threshold)
     if as_json:

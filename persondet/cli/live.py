@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from persondet.cli.options import NAMES
+from persondet.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,7 +154,8 @@ def _run(
         if not (written if append else frames):
             raise
     elapsed = perf_counter() - start
-    return f"{frames} frames, {frames / elapsed:.1f} a second, on {detector.backend.device}"
+    rate = frames / elapsed
+    return f"{counted(frames, 'frame')}, {rate:.1f} a second, on {detector.backend.device}"
 
 
 def _detected(

@@ -43,7 +43,9 @@ def read_spec(path: Path) -> DetectorSpec:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
-        raise InputError(f"{path} is no JSON file; expected a sidecar or a spec") from None
+        raise InputError(
+            f"{path} is no JSON file; name a model's sidecar (model.onnx.json) or a spec"
+        ) from None
     is_sidecar = isinstance(record, dict) and "spec" in record
     try:
         return spec_from_dict(record["spec"] if is_sidecar else record)

@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from persondet.wording import counted
+
 _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 
 
@@ -104,7 +106,8 @@ def command(
             advance=advance,
         )
     if chosen:
-        click.echo(f"calibrated on {len(chosen)} pictures of {chosen.source} ({calibration})")
+        pictures = counted(len(chosen), "picture")
+        click.echo(f"calibrated on {pictures} of {chosen.source} ({calibration})")
         if len(chosen) < 10:
             click.echo(
                 "note: fewer than 10 pictures; 50 to 100 of the real scene are usual", err=True

@@ -3,6 +3,7 @@
 import numpy as np
 
 from persondet.data.samples import DataSet
+from persondet.wording import counted
 
 
 def summary_lines(dataset: DataSet) -> list[str]:
@@ -14,8 +15,9 @@ def summary_lines(dataset: DataSet) -> list[str]:
         counts += np.bincount(sample.class_ids[~sample.ignore], minlength=len(counts))
     named = zip(counts[1:], dataset.class_names[1:], strict=True)
     per_class = ", ".join(f"{count} {name}" for count, name in named if count)
+    pictures = counted(len(dataset.samples), "picture")
     return [
-        f"{dataset.name}: {len(dataset.samples)} pictures, {empty} without boxes; boxes: "
+        f"{dataset.name}: {pictures}, {empty} without boxes; boxes: "
         f"{per_class or 'none'}; {ignored} ignored",
         *(f"  {line}" for line in dataset.report.lines()),
     ]

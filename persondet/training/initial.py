@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from persondet.errors import InputError
 from persondet.networks.ssd import SSD
+from persondet.wording import counted
 
 # torchvision's MobileNetV2 keeps its layers in `features`, block by block as base_net does, with
 # one more Sequential around each convolution-norm pair.
@@ -58,7 +59,8 @@ def start_from_imagenet(network: SSD, path: Path, images: Tensor) -> list[str]:
     """
     if path.suffix == ".npz":
         _fill_folded(network, _read_npz(path), images)
-        return [f"backbone from {path.name}, batch norm restored on {len(images)} pictures"]
+        pictures = counted(len(images), "picture")
+        return [f"backbone from {path.name}, batch norm restored on {pictures}"]
     state = torch.load(path, map_location="cpu", weights_only=True)
     renamed = {
         ours: state[theirs] for ours, theirs in _torchvision_names(network) if theirs in state

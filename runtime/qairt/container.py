@@ -93,7 +93,10 @@ def _read_bytes(path: Path) -> bytes:
 def _entry_infos(path: Path, data: bytes) -> list[zipfile.ZipInfo]:
     if data[:4] != b"PK\x03\x04":
         found = "an empty file" if not data else f"a file that starts with {data[:4].hex(' ')}"
-        raise InputError(f"{path} is not a DLC: expected a zip container, found {found}")
+        raise InputError(
+            f"{path} is not a DLC: expected a zip container, found {found}; check the name, or "
+            f"{_REMEDY}"
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return archive.infolist()
