@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,8 +153,26 @@ def test_the_clip_is_kept_where_nobody_reads_on(model, film, tmp_path):
     process = slow_process(0.2, "live", str(model), str(film), "--json", "--out", str(out))
     assert process.stdout is not None and json.loads(process.stdout.readline())
     process.stdout.close()
-    assert process.wait(60) in (0, 128 + signal.SIGPIPE)  # by what Python had buffered
+    assert process.wait(60) == 128 + signal.SIGPIPE
     assert 1 <= len(list(Video(str(out)).frames_rgb())) < 10
+
+
+def test_the_clip_is_kept_where_its_lines_cannot_be_written(model, film, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    out = tmp_path / "out.mp4"
+    arguments = ["live", str(model), str(film), "--json", "--out", str(out)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "persondet.cli", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert "cannot write the output: No space left" in done.stderr
+    assert len(list(Video(str(out)).frames_rgb())) == 1
 
 
 @pytest.mark.parametrize("reason", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -88,8 +88,10 @@ def command(
             append = stack.enter_context(writing_clip(out, video.frames_per_second))
         if windowed:
             stack.callback(close_window)
-        summary = _run(video, detector, max_frames, append, windowed, as_json)
+        summary, lost = _run(video, detector, max_frames, append, windowed, as_json)
     click.echo(summary + ("" if out is None else f" -> {out}"), err=as_json)
+    if lost is not None:
+        raise lost
 
 
 def _model_and_source(arguments: tuple[str, ...], model_path: str | None) -> tuple[str, str]:
@@ -115,8 +117,9 @@ def _run(
     append: "Callable[[np.ndarray], None] | None",
     windowed: bool,
     as_json: bool,
-) -> str:
-    """Go through the frames until they or the user's patience end; returns a line of summary.
+) -> tuple[str, OSError | None]:
+    """Go through the frames until they or the user's patience end; returns a line of summary,
+    and the error where the lines about them could not be written.
 
     Raises what ended it where that was before anything was shown or written.
     """
@@ -127,13 +130,11 @@ def _run(
     names = detector.spec.class_names
     start = said = perf_counter()
     frames = written = 0
+    lost = None
     try:
         for frame_rgb, detections, rate in _detected(video, detector, max_frames):
             frames += 1
             now = perf_counter()
-            if as_json:
-                found = found_record(frame_rgb.shape[:2], detections, names)
-                click.echo(json_line({"frame": frames, **found}))
             if append or windowed:
                 drawn = _drawn(frame_rgb, detections, names, rate)
             if append:
@@ -145,17 +146,22 @@ def _run(
                 for _ in range(copies):
                     append(drawn)
                 written += copies
+            if as_json:  # after the frame is in the clip, as the reader may be gone
+                found = found_record(frame_rgb.shape[:2], detections, names)
+                click.echo(json_line({"frame": frames, **found}))
             if windowed and not show(drawn):
                 break
             if not windowed and now - said >= SECONDS_BETWEEN_LINES:
                 said = now
                 click.echo(_progress_line(frames, video.frame_count, rate), err=True)
-    except (KeyboardInterrupt, BrokenPipeError):  # stopped, or nobody reads the lines any more
+    except (KeyboardInterrupt, OSError) as error:  # stopped, or its lines cannot be written
         if not (written if append else frames):
             raise
+        lost = error if isinstance(error, OSError) else None
     elapsed = perf_counter() - start
     rate = frames / elapsed
-    return f"{counted(frames, 'frame')}, {rate:.1f} a second, on {detector.backend.device}"
+    summary = f"{counted(frames, 'frame')}, {rate:.1f} a second, on {detector.backend.device}"
+    return summary, lost
 
 
 def _detected(
