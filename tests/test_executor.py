@@ -43,7 +43,7 @@ def _assert_close(found, expected) -> None:
     for name, array in expected.items():
         assert found[name].shape == array.shape
         assert found[name].dtype == np.float32
-        assert np.abs(array).max() > 0.1
+        assert np.abs(array).max() > 0.01
         assert np.abs(found[name] - array).max() <= RELATIVE * np.abs(array).max()
 
 
