@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from persondet.cli.options import NAMES
+from persondet.cli.options import detection_options
 from persondet.errors import InputError
 from persondet.wording import counted
 
@@ -29,20 +29,7 @@ from persondet.wording import counted
     help="Write COCO results. Image ids: the numbers in the files' names where all are distinct "
     "numbers, otherwise 1, 2, ... in the order of the pictures.",
 )
-@click.option("--score-threshold", type=float, help="0 to 1. Default: the model's own.")
-@click.option(
-    "--nms-iou", type=float, help="Overlap above which a box is a duplicate. Default: the model's."
-)
-@click.option("--top-k", type=int, help="Most boxes a picture. Default: the model's own.")
-@click.option("--classes", type=NAMES, metavar="NAMES", help="Only these: person,head.")
-@click.option(
-    "--spec",
-    "spec_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Spec or sidecar, for a model file that came without its own.",
-)
-@click.option("--threads", type=click.IntRange(min=1), help="Of onnxruntime or PyTorch.")
+@detection_options
 @click.option("--net_type", metavar="MODEL", help="MODEL, as the original project spells it.")
 @click.option("--test_path", metavar="PATH", help="PATHS, as the original project spells it.")
 def command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from persondet.cli.options import NAMES
+from persondet.cli.options import detection_options
 from persondet.wording import counted
 
 if TYPE_CHECKING:
@@ -33,20 +33,7 @@ SECONDS_BETWEEN_LINES = 2.0
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a frame on standard output.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--no-window", is_flag=True, help="Open no window, even where there is a display.")
-@click.option("--score-threshold", type=float, help="0 to 1. Default: the model's own.")
-@click.option(
-    "--nms-iou", type=float, help="Overlap above which a box is a duplicate. Default: the model's."
-)
-@click.option("--top-k", type=int, help="Most boxes a frame. Default: the model's own.")
-@click.option("--classes", type=NAMES, metavar="NAMES", help="Only these: person,head.")
-@click.option(
-    "--spec",
-    "spec_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Spec or sidecar, for a model file that came without its own.",
-)
-@click.option("--threads", type=click.IntRange(min=1), help="Of onnxruntime or PyTorch.")
+@detection_options
 @click.option("--model_path", metavar="MODEL", help="MODEL, as the original project spells it.")
 def command(
     arguments: tuple[str, ...],

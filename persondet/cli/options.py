@@ -1,5 +1,7 @@
 """Option types that several commands share."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,3 +28,29 @@ class CommaSeparated(click.ParamType):
 
 NAMES = CommaSeparated(click.STRING)
 NUMBERS = CommaSeparated(click.FLOAT)
+
+_DETECTION_OPTIONS = (
+    click.option("--score-threshold", type=float, help="0 to 1. Default: the model's own."),
+    click.option(
+        "--nms-iou",
+        type=float,
+        help="Overlap above which a box is a duplicate. Default: the model's.",
+    ),
+    click.option("--top-k", type=int, help="Most boxes a picture. Default: the model's own."),
+    click.option("--classes", type=NAMES, metavar="NAMES", help="Only these: person,head."),
+    click.option(
+        "--spec",
+        "spec_path",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Spec or sidecar, for a model file that came without its own.",
+    ),
+    click.option("--threads", type=click.IntRange(min=1), help="Of onnxruntime or PyTorch."),
+)
+
+
+def detection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that opens a model and detects with it."""
+    for option in reversed(_DETECTION_OPTIONS):
+        command = option(command)
+    return command
