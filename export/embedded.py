@@ -24,6 +24,7 @@ from runtime.qairt.reader import read_dlc
 PACKAGES = ("onnxruntime-qnn", "onnxruntime", "onnx")
 _TIMEOUT_S = 600.0
 _PRINTED_NODES = 20
+_WRITE_FAILED = "Code: 6022"  # seen on a full disk, and nowhere else
 
 
 def write_dlc(
@@ -115,6 +116,11 @@ def _run(job: dict[str, Any], onnx_path: Path, *, what: str) -> list[str]:
     if "files" in answer:
         return answer["files"]
     refused = [f"{name} ({op_type})" for name, op_type in answer["refused"]]
+    if not refused and _WRITE_FAILED in answer["message"]:
+        raise InputError(
+            f"{what} failed, as Qualcomm's library could not write its file: is the disk full? "
+            f"The temporary folder is {tempfile.gettempdir()}; the variable TMPDIR names another"
+        )
     if not refused:
         raise PersondetError(f"{what} failed: {answer['message']}")
     raise InputError(

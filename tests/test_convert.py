@@ -179,6 +179,14 @@ def test_a_graph_that_falls_into_parts_is_refused_naming_the_node(
     assert _contents(earlier.parent) == before
 
 
+def test_a_full_temporary_folder_is_told_from_other_failures(earlier, tiny_onnx, monkeypatch):
+    message = "[ONNXRuntimeError] : 11 : EP_FAIL : Graph finalize failed, Code: 6022"
+    answer = {"refused": [], "message": message}
+    monkeypatch.setattr(embedded, "run_module", lambda *_, **__: answer)
+    with pytest.raises(InputError, match=r"is the disk full\? .*TMPDIR names another"):
+        convert(tiny_onnx, earlier)
+
+
 def test_without_the_wheel(tiny_onnx, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"onnxruntime-qnn, which is not installed: pip install"):
