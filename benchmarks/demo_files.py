@@ -21,12 +21,16 @@ _WHEELS = {
 
 @dataclass(frozen=True)
 class Source:
-    """A picture, or evenly spaced frames of a clip, in a package."""
+    """A picture, or evenly spaced frames of a clip, in a package.
+
+    kept: the numbers of the frames wanted; (): all of them.
+    """
 
     name: str
     package: str
     file: str
     frames: int = 0
+    kept: tuple[int, ...] = ()
 
     def path(self) -> Path:
         """Raises InputError where the package is not installed."""
@@ -63,4 +67,5 @@ def _images(source: Source) -> Iterator[tuple[str, np.ndarray]]:
         return
     clip = calibration_set(source.path(), source.frames)
     for frame, image_rgb in zip(clip.frames, clip.images_rgb(), strict=True):
-        yield f"{source.name}_{frame:03d}", image_rgb
+        if not source.kept or frame in source.kept:
+            yield f"{source.name}_{frame:03d}", image_rgb

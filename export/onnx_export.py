@@ -12,7 +12,7 @@ import onnxruntime
 import onnxsim
 import torch
 
-from export.onnx_model import graph_interface_problems, store_spec
+from export.onnx_model import graph_interface_problems, rename_inputs, store_spec
 from persondet.checkpoint import Checkpoint
 from persondet.errors import InputError, PersondetError
 from persondet.images import read_image_rgb
@@ -164,18 +164,13 @@ def _take_nhwc(model: onnx.ModelProto, spec: DetectorSpec) -> None:
     """
     graph = model.graph
     transposed = f"{spec.input_name}_nchw"
-    _rename_inputs(graph, spec.input_name, transposed)
+    rename_inputs(graph, spec.input_name, transposed)
     node = onnx.helper.make_node(
         "Transpose", [spec.input_name], [transposed], "image_transpose", perm=[0, 3, 1, 2]
     )
     graph.node.insert(0, node)
     for dim, size in zip(graph.input[0].type.tensor_type.shape.dim, spec.input_shape, strict=True):
         dim.dim_value = size
-
-
-def _rename_inputs(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for node in graph.node:
-        node.input[:] = [new if name == old else name for name in node.input]
 
 
 def _take_bytes(model: onnx.ModelProto, spec: DetectorSpec) -> None:
@@ -188,7 +183,7 @@ def _take_bytes(model: onnx.ModelProto, spec: DetectorSpec) -> None:
     mean, std = _single(spec.mean_rgb, "mean"), _single(spec.std_rgb, "std")
     zero_point, remainder = int(mean), mean - int(mean)
     normalised = f"{spec.input_name}_normalised"
-    _rename_inputs(graph, spec.input_name, normalised)
+    rename_inputs(graph, spec.input_name, normalised)
     graph.initializer.extend(
         [
             onnx.numpy_helper.from_array(np.array(1 / std, np.float32), "image_scale"),

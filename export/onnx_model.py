@@ -65,6 +65,12 @@ def _is_finite(item: onnx.TensorProto) -> bool:
     return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
 
+def rename_inputs(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Let every node that reads the tensor `old` read `new`."""
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+
+
 def store_spec(model: onnx.ModelProto, spec: DetectorSpec, spec_json: str) -> None:
     """Put the spec into the model's metadata."""
     onnx.helper.set_model_props(model, {METADATA_KEY: spec_json, "persondet_network": spec.network})

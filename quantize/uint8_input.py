@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from export.onnx_model import rename_inputs
 from persondet.spec import DetectorSpec
 from quantize.encodings import TensorEncoding, encoding_of
 
@@ -20,14 +21,14 @@ def float_graph(model: onnx.ModelProto, spec: DetectorSpec) -> onnx.ModelProto:
     dequantize = next(n for n in graph.node if spec.input_name in n.input)
     assert dequantize.op_type == "DequantizeLinear"
     graph.node.remove(dequantize)
-    _rename(graph, dequantize.output[0], spec.input_name)
+    rename_inputs(graph, dequantize.output[0], spec.input_name)
     graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     first = next(n for n in graph.node if spec.input_name in n.input)
     if first.op_type == "Add":
         constants = {item.name: item for item in graph.initializer}
         shift = numpy_helper.to_array(constants[first.input[1]])
         graph.node.remove(first)
-        _rename(graph, first.output[0], spec.input_name)
+        rename_inputs(graph, first.output[0], spec.input_name)
         _fold_shift(graph, float(shift.reshape(-1)[0]))
     return model
 
@@ -49,7 +50,7 @@ def take_bytes(quantized: onnx.ModelProto, spec: DetectorSpec) -> None:
     quantize = next(n for n in graph.node if spec.input_name in n.input)
     assert quantize.op_type == "QuantizeLinear"
     graph.node.remove(quantize)
-    _rename(graph, quantize.output[0], spec.input_name)
+    rename_inputs(graph, quantize.output[0], spec.input_name)
     graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
 
 
@@ -60,11 +61,6 @@ def _fold_shift(graph: onnx.GraphProto, shift: float) -> None:
     bias_item = constants[convolution.input[2]]
     bias = numpy_helper.to_array(bias_item) + shift * weights.sum((1, 2, 3))
     bias_item.CopyFrom(numpy_helper.from_array(bias.astype(np.float32), bias_item.name))
-
-
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for node in graph.node:
-        node.input[:] = [new if name == old else name for name in node.input]
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

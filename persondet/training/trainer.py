@@ -1,6 +1,5 @@
 """The training loop: resumable to the step, one process or many."""
 
-import contextlib
 import io
 import json
 import math
@@ -152,7 +151,7 @@ class _Trainer:
 
     def _step(self, batch: Batch) -> tuple[float, float]:
         device = self.run.device
-        rate = learning_rate(self.run.config, self.progress.step, self._full_epoch_batches)
+        rate = learning_rate(self.run.config, self.progress.step, len(self.loader))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         images = normalised(batch.images.to(device, non_blocking=True), self.run.spec)
@@ -180,10 +179,6 @@ class _Trainer:
         if self.average:
             self.average.update(self.network)
         return float(classification.detach()), float(localisation.detach())
-
-    @property
-    def _full_epoch_batches(self) -> int:
-        return len(self.loader)
 
     def _validation(self) -> dict[str, Any]:
         """The evaluator's figures, and best.pth where they are the best so far."""
@@ -228,19 +223,18 @@ class _Trainer:
 
     def load(self) -> None:
         path = self.run.folder / STATE_FILE
-        with contextlib.suppress(FileNotFoundError):
-            state = torch.load(path, map_location=self.run.device, weights_only=True)
-            if state["config"] != json.dumps(config_to_dict(self.run.config)):
-                raise InputError(
-                    f"{path} was made with another configuration; resume with the same one, or "
-                    "start anew in another folder"
-                )
-            self.network.load_state_dict(state["network"])
-            if self.average:
-                self.average.network.load_state_dict(state["average"])
-                self.average.updates = state["average_updates"]
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scaler.load_state_dict(state["scaler"])
-            self.progress = Progress(**state["progress"])
-            return
-        raise InputError(f"nothing to resume: {path} does not exist")
+        if not path.exists():
+            raise InputError(f"nothing to resume: {path} does not exist")
+        state = torch.load(path, map_location=self.run.device, weights_only=True)
+        if state["config"] != json.dumps(config_to_dict(self.run.config)):
+            raise InputError(
+                f"{path} was made with another configuration; resume with the same one, or "
+                "start anew in another folder"
+            )
+        self.network.load_state_dict(state["network"])
+        if self.average:
+            self.average.network.load_state_dict(state["average"])
+            self.average.updates = state["average_updates"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.progress = Progress(**state["progress"])
