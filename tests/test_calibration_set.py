@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from persondet.errors import InputError
 from quantize.calibration_set import CalibrationSet, _evenly, calibration_set
+from runtime.video import _quiet_ffmpeg
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty frames of 48 x 80 pixels, frame i of grey level 10 * i; with noise, so that frames and
     not headers make up the file."""
     path = tmp_path_factory.mktemp("clip") / "clip.avi"
+    _quiet_ffmpeg()  # FFmpeg reads its log level at its first use in the process
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (80, 48))
     noise = np.random.default_rng(0).integers(-20, 21, (48, 80, 3))
     for index in range(20):
@@ -133,6 +135,7 @@ def test_a_real_video_in_colour(bikes: Path) -> None:
     """Frame 0 of the clip is reddish brown; as BGR it would be blue."""
     chosen = calibration_set(bikes, 3)
     assert chosen.frames == (0, 124, 249)
+    _quiet_ffmpeg()
     capture = cv2.VideoCapture(str(bikes))
     _, first_bgr = capture.read()
     capture.release()
