@@ -1,12 +1,11 @@
-"""The one place that starts processes: argument lists in, a checked result out.
+"""Our own modules in a child process, with a result checked by its parent.
 
-Qualcomm's libraries run in a child process here, so that a native crash, their chatter on standard
-output and their process-wide state stay out of the user's process.
+Qualcomm's libraries run in such a child, so that a native crash, their chatter on standard output
+and their process-wide state stay out of the user's process.
 
 python -m export.child PARENT MODULE RESULT ARGUMENTS... is that child.
 """
 
-import contextlib
 import ctypes
 import json
 import os
@@ -15,12 +14,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from export.process import end_group, interrupts_later
 from persondet.errors import PersondetError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -51,7 +49,7 @@ def run_module(
 def _run(argv: list[str], output: Any, what: str, timeout_s: float) -> int:
     process = None
     try:
-        with _interrupts_later():
+        with interrupts_later():
             process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -63,29 +61,8 @@ def _run(argv: list[str], output: Any, what: str, timeout_s: float) -> int:
     except subprocess.TimeoutExpired:
         raise PersondetError(f"{what} did not finish in {timeout_s:g} s and was stopped") from None
     finally:
-        if process is not None and process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-@contextlib.contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Keep Ctrl-C until the block's end: amid Popen it would lose a child that runs already.
-
-    Blocking the signal is not enough: another thread, of onnx's for one, would get it.
-    """
-    if threading.current_thread() is not threading.main_thread():  # gets no KeyboardInterrupt
-        yield
-        return
-    kept: list[tuple[int, FrameType | None]] = []
-    handler = signal.signal(signal.SIGINT, lambda *arguments: kept.append(arguments))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if kept and callable(handler):
-            handler(*kept[0])
+        if process is not None:
+            end_group(process)
 
 
 def _death(number: int) -> str:

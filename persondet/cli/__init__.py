@@ -42,6 +42,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Average precision, miss rates and sizes on annotated pictures."),
     "benchmark": ("benchmark", "Latency, stage by stage."),
     "train": ("train", "Train a detector on annotated pictures."),
+    "label": ("label", "Annotate pictures by a model, to train another one on."),
     "models": ("models", "The networks and models known by name."),
 }
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR")
 @click.option(
     "--init",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Start from ImageNet weights (.npz, or torchvision's .pth) or another checkpoint (.pth).",
+    metavar="MODEL",
+    help="Start from ImageNet weights (.npz, or torchvision's .pth), a checkpoint, or a model "
+    "known by name such as ssdlite-mb2-person.",
 )
 @click.option("--classes", type=NAMES, metavar="NAMES", help="[default: the model's classes]")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="TOML")
@@ -43,7 +43,7 @@ def command(
     model: str,
     val: str | None,
     out: Path,
-    init: Path | None,
+    init: str | None,
     classes: tuple[str, ...] | None,
     config_path: Path | None,
     device: str | None,
@@ -79,7 +79,7 @@ def command(
     notes = [] if resume else _start(network, init, training_set, spec, config)
     if shard == 0:
         out.mkdir(parents=True, exist_ok=True)
-        record = {"data": list(data), "val": val, "init": init and str(init)}
+        record = {"data": list(data), "val": val, "init": init}
         text = json.dumps(record | {"config": config_to_dict(config)}, indent=2)
         (out / "config.json").write_text(text + "\n", encoding="utf-8")
         for line in (*summary_lines(training_set), *notes, text):
@@ -119,7 +119,7 @@ def _join_processes(device: str) -> tuple[int, int]:
 
 def _start(
     network: "SSD",
-    init: Path | None,
+    init: str | None,
     training_set: "DataSet",
     spec: "DetectorSpec",
     config: "TrainConfig",
@@ -130,6 +130,7 @@ def _start(
     from persondet.checkpoint import load_checkpoint
     from persondet.errors import InputError
     from persondet.images import read_image_rgb
+    from persondet.models import resolve_model
     from persondet.networks import initialise
     from persondet.preprocess import preprocess
     from persondet.training.initial import (
@@ -142,13 +143,14 @@ def _start(
     favour_background(network)
     if init is None:
         return ["starting from random weights"]
-    if not init.exists():
-        raise InputError(f"no such file to start from: {init}")
-    if init.suffix == ".npz":
+    path = Path(init) if init.endswith(".npz") else resolve_model(init)
+    if not path.exists():
+        raise InputError(f"no such file to start from: {path}")
+    if path.suffix == ".npz":
         pictures = [read_image_rgb(s.image_path) for s in training_set.samples[:32]]
         images = torch.cat([torch.from_numpy(preprocess(p, spec)) for p in pictures])
-        return start_from_imagenet(network, init, images)
-    checkpoint = load_checkpoint(init)
+        return start_from_imagenet(network, path, images)
+    checkpoint = load_checkpoint(path)
     notes = start_from_checkpoint(network, checkpoint.network.state_dict())
     return [f"starting from {init}", *checkpoint.notes, *notes]
 

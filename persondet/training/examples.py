@@ -39,10 +39,11 @@ class Batch:
 
 
 def normalised(images: torch.Tensor, spec: DetectorSpec) -> torch.Tensor:
-    """(N, H, W, 3) uint8 to the network's float32 (N, 3, H, W), as persondet.preprocess does."""
+    """(N, H, W, 3) uint8 to the network's float32 (N, 3, H, W), as persondet.preprocess does; in
+    memory, channels stay last."""
     mean = torch.tensor(spec.mean_rgb, device=images.device)
     std = torch.tensor(spec.std_rgb, device=images.device)
-    return ((images.to(torch.float32) - mean) / std).permute(0, 3, 1, 2).contiguous()
+    return ((images.to(torch.float32) - mean) / std).permute(0, 3, 1, 2)
 
 
 class TrainingExamples(Dataset):
