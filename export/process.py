@@ -15,7 +15,6 @@ from typing import IO
 
 from persondet.errors import InputError, PersondetError
 
-
 _POLL_S = 0.2
 
 
@@ -102,13 +101,12 @@ def _started(
     finally:
         if process is not None:
             end_group(process)
-            for stream in (process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
 
 
 def _read(number: int, stream: IO[bytes], lines: queue.Queue) -> None:
-    with contextlib.suppress(ValueError, OSError):  # closed, because the program was killed
+    """Each line into the queue, None at the end. Only this thread may close the stream: closing
+    waits for a read that is under way."""
+    with stream:
         for line in stream:
             lines.put((number, line.decode("utf-8", errors="replace")))
     lines.put(None)
