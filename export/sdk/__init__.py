@@ -1,0 +1,1 @@
+"""The toolchain of an SNPE or QAIRT SDK: discovery, command lines, running, proof."""
