@@ -1,0 +1,122 @@
+"""This benchmark against an earlier one: slower by more than is allowed, and than noise?"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.device_latency import SettingLatency
+from benchmarks.device_runs import Setting
+from benchmarks.median_ratio import MedianRatio, median_ratio
+from persondet.errors import InputError
+
+FORMAT = "persondet-device-benchmark-1"
+
+
+@dataclass(frozen=True)
+class EarlierSetting:
+    """totals_us: of all its runs, each the average of frames_a_run frames."""
+
+    totals_us: tuple[float, ...]
+    frames_a_run: int
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An earlier benchmark, read back from its JSON."""
+
+    model: str
+    device: str
+    settings: dict[Setting, EarlierSetting]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One setting against the baseline. ratio: None where the baseline lacks the setting."""
+
+    setting: Setting
+    ratio: MedianRatio | None
+    failed: bool
+    text: str
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Read what `persondet benchmark --device ... --json` wrote.
+
+    Raises InputError where the file is something else.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the baseline {path}: {error.strerror}") from None
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise InputError(
+            f"{path} is no baseline: expected what `persondet benchmark MODEL --device ... --json` "
+            "wrote; save that into a file and name it here"
+        )
+    try:
+        settings = dict(_setting_from(entry) for entry in record["settings"])
+        return Baseline(str(record["model"]), str(record["device"]), settings)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is a damaged baseline ({error!r}); measure it again") from None
+
+
+def _setting_from(entry: dict) -> tuple[Setting, EarlierSetting]:
+    totals_us = tuple(float(value) for value in entry["totals_us"])
+    if not totals_us or not all(0 < value < float("inf") for value in totals_us):
+        raise ValueError("totals_us must be positive numbers")
+    setting = Setting(str(entry["runtime"]), entry["perf_profile"])
+    return setting, EarlierSetting(totals_us, int(entry["frames_a_run"]))
+
+
+def compare_with_baseline(
+    baseline: Baseline, latencies: Sequence[SettingLatency], max_regression: float
+) -> tuple[Verdict, ...]:
+    """A verdict a setting. max_regression: the growth of the median that is allowed, 0.1 = 10 %.
+
+    A setting fails where its median grew by more and the growth is no noise. Raises InputError
+    where the two have no setting in common.
+    """
+    if not any(latency.setting in baseline.settings for latency in latencies):
+        there = ", ".join(setting.label for setting in baseline.settings) or "nothing"
+        here = ", ".join(latency.setting.label for latency in latencies)
+        raise InputError(f"the baseline has none of {here}, but {there}; measure one of these")
+    return tuple(
+        _verdict(latency, baseline.settings.get(latency.setting), max_regression)
+        for latency in latencies
+    )
+
+
+def _verdict(
+    latency: SettingLatency, earlier: EarlierSetting | None, max_regression: float
+) -> Verdict:
+    label = latency.setting.label
+    if earlier is None:
+        return Verdict(latency.setting, None, False, f"{label}: not in the baseline")
+    ratio = median_ratio(earlier.totals_us, [run.total_us for run in latency.runs])
+    beyond = ratio.change > max_regression
+    if not beyond:
+        outcome = f"within the {max_regression:.0%} allowed"
+    elif ratio.is_noise:
+        outcome = "more than allowed, but it may be noise: not failed; measure with more --runs"
+    else:
+        outcome = f"a regression: more than the {max_regression:.0%} allowed"
+    if earlier.frames_a_run != latency.frames_a_run:
+        outcome += (
+            f"; its values are averages of {latency.frames_a_run} frames, the baseline's of "
+            f"{earlier.frames_a_run}"
+        )
+    failed = beyond and not ratio.is_noise
+    return Verdict(latency.setting, ratio, failed, f"{label}: median {ratio.text}, {outcome}")
+
+
+def baseline_notes(baseline: Baseline, device: str, settings: Sequence[Setting]) -> list[str]:
+    """What makes the two hard to compare."""
+    notes = []
+    if baseline.device != device:
+        notes.append(f"the baseline is of another device: {baseline.device!r}, here {device!r}")
+    if left := [s.label for s in baseline.settings if s not in settings]:
+        notes.append(f"only in the baseline, and not compared: {', '.join(left)}")
+    return notes

@@ -1,0 +1,265 @@
+"""Latency on a device from many short runs: spread, drift, layers, and the rest of the total."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.device_runs import CYCLES, MICROSECONDS, PARTS, DeviceRun, LayerTime, Setting
+from benchmarks.latency import NOISY_VARIATION, StageTimes, stage_times
+from benchmarks.median_ratio import ENOUGH_RUNS, MedianRatio, median_ratio
+from persondet.errors import PersondetError
+
+DRIFT_WARNING = 0.05  # change from the first to the last third of the runs worth a warning
+
+# Layer runtimes that a log may name for what was asked for; another one is a fallback. What a log
+# says for gpu_fp16 and aip is inferred from the names of the runtimes.
+_OWN_RUNTIMES = {
+    "cpu": {"CPU"},
+    "gpu": {"GPU"},
+    "gpu_fp16": {"GPU", "GPU_FP16", "GPU_FLOAT16"},
+    "dsp": {"DSP", "HTP"},
+    "aip": {"AIP", "HTA", "DSP"},
+}
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """A layer over all runs, in its own unit. share: of the sum of p50 of layers in that unit."""
+
+    index: int
+    name: str
+    runtime: str
+    unit: str
+    p50: float
+    min: float
+    max: float
+    share: float
+    is_fallback: bool
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A part of the total, in microseconds, that no layer accounts for, and where it goes."""
+
+    us: float
+    where: str
+
+
+@dataclass(frozen=True)
+class Unaccounted:
+    """us: total less what the layers account for; None where that cannot be told. why: in words.
+
+    gaps: the pieces that the log lets tell apart, outermost first; they need not add up to us.
+    """
+
+    us: float | None
+    share: float | None
+    why: str
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True)
+class SettingLatency:
+    """What the runs of one setting say; `runs` as they came, after those that warmed up.
+
+    total, init: over the runs; init is None where none was measured.
+    drift: the last third of the runs against the first; None with too few runs.
+    unaccounted: None where the device gave no layers.
+    """
+
+    setting: Setting
+    runs: tuple[DeviceRun, ...]
+    total: StageTimes
+    init: StageTimes | None
+    parts_p50_us: dict[str, float]
+    layers: tuple[LayerStatistics, ...]
+    drift: MedianRatio | None
+    unaccounted: Unaccounted | None
+
+    @property
+    def frames_per_second(self) -> float:
+        """One frame after the other."""
+        return 1000.0 / self.total.mean_ms if self.total.mean_ms else 0.0
+
+    @property
+    def frames_a_run(self) -> int:
+        return max(run.frames for run in self.runs)
+
+    @property
+    def fallback_layers(self) -> tuple[LayerStatistics, ...]:
+        return tuple(layer for layer in self.layers if layer.is_fallback)
+
+
+def summarise(setting: Setting, runs: Sequence[DeviceRun]) -> SettingLatency:
+    """Statistics of one setting's runs. Raises PersondetError for no run, or a total that is not a
+    positive number."""
+    if not runs or not all(0 < run.total_us < float("inf") for run in runs):
+        raise PersondetError(
+            f"{setting.label}: expected runs with a positive time each, got "
+            f"{[run.total_us for run in runs]}; the device's log holds no usable time"
+        )
+    totals_us = [run.total_us for run in runs]
+    inits_us = [run.init_us for run in runs if run.init_us is not None]
+    layers = _layer_statistics(setting.runtime, runs)
+    parts = _parts_p50_us(runs)
+    return SettingLatency(
+        setting,
+        tuple(runs),
+        _times(totals_us),
+        _times(inits_us) if inits_us else None,
+        parts,
+        layers,
+        drift(totals_us),
+        unaccounted(float(np.median(totals_us)), parts, layers) if layers else None,
+    )
+
+
+def _times(durations_us: Sequence[float]) -> StageTimes:
+    return stage_times(np.asarray(durations_us, np.float64) * 1e3)
+
+
+def drift(totals_us: Sequence[float]) -> MedianRatio | None:
+    """The last third against the first, in the order of the runs; None with fewer than
+    ENOUGH_RUNS in a third."""
+    third = len(totals_us) // 3
+    if third < ENOUGH_RUNS:
+        return None
+    return median_ratio(totals_us[:third], totals_us[-third:])
+
+
+def _parts_p50_us(runs: Sequence[DeviceRun]) -> dict[str, float]:
+    found = {}
+    for part in PARTS:
+        if values := [run.parts_us[part] for run in runs if part in run.parts_us]:
+            found[part] = float(np.median(values))
+    return found
+
+
+def _layer_statistics(runtime: str, runs: Sequence[DeviceRun]) -> tuple[LayerStatistics, ...]:
+    """One entry a (layer, unit, runtime): a layer that changed its unit or its place between runs
+    stands there twice rather than mixed."""
+    values: dict[tuple[int, str, str, str], list[float]] = {}
+    for run in runs:
+        for layer in run.layers:
+            _check_unit(layer)
+            key = (layer.index, layer.name, layer.runtime, layer.unit)
+            values.setdefault(key, []).append(layer.value)
+    medians = {key: float(np.median(found)) for key, found in values.items()}
+    sums = {
+        unit: sum(value for key, value in medians.items() if key[3] == unit)
+        for unit in (MICROSECONDS, CYCLES)
+    }
+    return tuple(
+        LayerStatistics(
+            *key,
+            medians[key],
+            min(found),
+            max(found),
+            medians[key] / sums[key[3]] if sums[key[3]] else 0.0,
+            is_fallback(runtime, key[2]),
+        )
+        for key, found in sorted(values.items())
+    )
+
+
+def _check_unit(layer: LayerTime) -> None:
+    if layer.unit not in (MICROSECONDS, CYCLES):
+        raise PersondetError(
+            f"layer {layer.index} {layer.name} is timed in {layer.unit!r}, expected us or cycles"
+        )
+
+
+def is_fallback(asked: str, layer_runtime: str) -> bool:
+    """Whether a layer ran elsewhere than asked; never where the log or the table does not say."""
+    own = _OWN_RUNTIMES.get(asked)
+    return bool(own and layer_runtime) and layer_runtime.upper() not in (own or ())
+
+
+def unaccounted(
+    total_us: float, parts_us: dict[str, float], layers: Sequence[LayerStatistics]
+) -> Unaccounted:
+    """What of the total no layer accounts for.
+
+    Layers in microseconds count as they are. Cycles cannot be subtracted from microseconds: layers
+    in cycles count as the time on the accelerator, where the log gives that.
+    """
+    in_us = sum(layer.p50 for layer in layers if layer.unit == MICROSECONDS)
+    counted_us = in_us
+    why = "copies and conversions of inputs and outputs, changes of runtime, the call itself"
+    if any(layer.unit == CYCLES for layer in layers):
+        accelerator_us = parts_us.get("accelerator_us", parts_us.get("snpe_accelerator_us"))
+        if accelerator_us is None:
+            why = (
+                "the layers are in cycles of a clock that the log does not name, and it gives no "
+                "time on the accelerator: nothing can be subtracted"
+            )
+            return Unaccounted(None, None, why, _gaps(total_us, parts_us))
+        counted_us += accelerator_us
+        why += "; layers in cycles count as the time on the accelerator"
+    rest_us = total_us - counted_us
+    if rest_us < 0:
+        why = "the layers take longer than the total: they overlap, or timing them slows them down"
+    return Unaccounted(rest_us, rest_us / total_us, why, _gaps(total_us, parts_us))
+
+
+def _gaps(total_us: float, parts_us: dict[str, float]) -> tuple[Gap, ...]:
+    outer_us, outer_words, gaps = total_us, "the whole call", []
+    for part, words in PARTS.items():
+        if part not in parts_us:
+            continue
+        gaps.append(Gap(outer_us - parts_us[part], f"{outer_words} less {words}"))
+        outer_us, outer_words = parts_us[part], words
+    return tuple(gaps)
+
+
+def warnings(latency: SettingLatency) -> list[str]:
+    """What a reader of the numbers must know, each with what to do."""
+    return [*_spread_warnings(latency), *_drift_warnings(latency), *_layer_warnings(latency)]
+
+
+def _spread_warnings(latency: SettingLatency) -> list[str]:
+    found = []
+    if latency.total.variation > NOISY_VARIATION:
+        found.append(
+            f"the runs vary by {latency.total.variation:.0%} (standard deviation / mean, more than "
+            f"{NOISY_VARIATION:.0%}): something else uses the device, or its clock changes; trust "
+            "the median and the minimum, or measure again with --perf-profiles burst"
+        )
+    if latency.frames_a_run > 1:
+        found.append(
+            f"each of the {len(latency.runs)} values is the average of {latency.frames_a_run} "
+            "frames, the first one included, which is all that the tool gives: p99 and std are of "
+            "these averages, and a single slow frame does not show in them"
+        )
+    return found
+
+
+def _drift_warnings(latency: SettingLatency) -> list[str]:
+    found = latency.drift
+    if found is None or abs(found.change) <= DRIFT_WARNING or found.is_noise:
+        return []
+    if found.change > 0:
+        advice = "the device gets slower as it gets warmer: let it cool, or measure for longer and "
+        advice += "take the last runs for steady use"
+    else:
+        advice = "the first runs were slower: give more --warmup"
+    return [f"drift {found.text} from the first to the last third of the runs: {advice}"]
+
+
+def _layer_warnings(latency: SettingLatency) -> list[str]:
+    found = []
+    if fallen := latency.fallback_layers:
+        names = ", ".join(layer.name or f"layer {layer.index}" for layer in fallen[:5])
+        more = f" and {len(fallen) - 5} more" if len(fallen) > 5 else ""
+        places = ", ".join(sorted({layer.runtime for layer in fallen}))
+        found.append(
+            f"{len(fallen)} of {len(latency.layers)} layers ran on {places} instead of "
+            f"{latency.setting.runtime}: {names}{more}"
+        )
+    if len({layer.unit for layer in latency.layers}) > 1:
+        found.append(
+            "some layers are in microseconds, some in cycles: shares are within one unit, and the "
+            "two must not be added"
+        )
+    return found
