@@ -1,0 +1,340 @@
+"""The table: what is wanted x tool x version -> spelling, no effect, or refused.
+
+An entry covers the versions from `since` up to, but without, `before`. Where no entry covers a tool
+in a version, the option is refused there. Versions between the documented samples are inferred, as
+are the rows marked so.
+"""
+
+from dataclasses import dataclass
+
+from export.sdk.versions import SdkVersion
+from persondet.errors import InputError
+
+ONNX_TO_DLC = "snpe-onnx-to-dlc"
+QAIRT_CONVERTER = "qairt-converter"
+DLC_QUANTIZE = "snpe-dlc-quantize"
+DLC_QUANT = "snpe-dlc-quant"
+QAIRT_QUANTIZER = "qairt-quantizer"
+GRAPH_PREPARE = "snpe-dlc-graph-prepare"
+
+OLDEST = (1, 40)
+SNPE_2 = (2, 0)
+LATE = (2, 25)
+# 2.25 itself still has some older spellings of the qairt tools; the next version is taken to have
+# the newer ones (inferred).
+AFTER_2_25 = (2, 26)
+
+Numbers = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """words: with {name} and {value} to fill in; none where nothing need be said. None: accepted,
+    but without effect, and left out."""
+
+    tool: str
+    since: Numbers
+    before: Numbers | None
+    words: tuple[str, ...] | None
+    note: str = ""
+
+    def covers(self, tool: str, version: SdkVersion) -> bool:
+        numbers = version.numbers
+        in_time = self.since <= numbers and (self.before is None or numbers < self.before)
+        return tool == self.tool and in_time
+
+
+@dataclass(frozen=True)
+class Option:
+    """key: for the code; title: in words, with our command's own option where there is one."""
+
+    key: str
+    title: str
+    entries: tuple[Entry, ...]
+
+
+def _snpe1(tool: str, *words: str, since: Numbers = OLDEST, note: str = "") -> Entry:
+    return Entry(tool, since, SNPE_2, words, note)
+
+
+def _snpe2(tool: str, *words: str, since: Numbers = SNPE_2, note: str = "") -> Entry:
+    return Entry(tool, since, LATE, words, note)
+
+
+def _late(tool: str, *words: str, since: Numbers = LATE, note: str = "") -> Entry:
+    return Entry(tool, since, None, words, note)
+
+
+def _always(tool: str, *words: str, since: Numbers = OLDEST, note: str = "") -> Entry:
+    return Entry(tool, since, None, words, note)
+
+
+def _quantizers(*words: str) -> tuple[Entry, ...]:
+    """The same words for every quantizer."""
+    return (
+        _snpe1(DLC_QUANTIZE, *words),
+        _always(DLC_QUANT, *words, since=SNPE_2),
+        _late(QAIRT_QUANTIZER, *words),
+    )
+
+
+CONVERTER_OPTIONS = (
+    Option(
+        "input",
+        "the ONNX",
+        (
+            _always(ONNX_TO_DLC, "--input_network", "{value}"),
+            _late(QAIRT_CONVERTER, "--input_network", "{value}"),
+        ),
+    ),
+    Option(
+        "output",
+        "the DLC",
+        (
+            _always(ONNX_TO_DLC, "--output_path", "{value}"),
+            _late(QAIRT_CONVERTER, "--output_path", "{value}"),
+        ),
+    ),
+    Option(
+        "source NCHW",
+        "an ONNX input of layout NCHW",
+        (
+            _snpe1(ONNX_TO_DLC, note="what it takes for granted"),
+            _always(ONNX_TO_DLC, "--input_layout", "{name}", "NCHW", since=(1, 68)),
+            _late(QAIRT_CONVERTER, "--source_model_input_layout", "{name}", "NCHW"),
+        ),
+    ),
+    Option(
+        "source NHWC",
+        "an ONNX input of layout NHWC (export with --input float-nchw instead)",
+        (
+            _always(ONNX_TO_DLC, "--input_layout", "{name}", "NHWC", since=(1, 68)),
+            _late(QAIRT_CONVERTER, "--source_model_input_layout", "{name}", "NHWC"),
+        ),
+    ),
+    Option(
+        "uint8",
+        "a uint8 input",
+        (
+            _always(ONNX_TO_DLC, "--input_dtype", "{name}", "uint8"),
+            _late(QAIRT_CONVERTER, "--source_model_input_datatype", "{name}", "uint8"),
+        ),
+    ),
+    Option(
+        "DLC NHWC",
+        "a DLC input of layout NHWC (--dlc-layout nhwc)",
+        (
+            _always(ONNX_TO_DLC, note="what it always makes"),
+            _late(QAIRT_CONVERTER, "--desired_input_layout", "{name}", "NHWC"),
+        ),
+    ),
+    Option(
+        "DLC as source",
+        "the ONNX's layout in the DLC (--dlc-layout source)",
+        (
+            _late(ONNX_TO_DLC, "--preserve_io", "layout"),
+            _late(QAIRT_CONVERTER, note="what it makes by default"),
+        ),
+    ),
+    Option(
+        "float16",
+        "16-bit floats (--float-bits 16)",
+        (
+            _snpe2(ONNX_TO_DLC, "--float_bw", "16"),
+            _late(ONNX_TO_DLC, "--float_bitwidth", "16"),
+            _late(QAIRT_CONVERTER, "--float_bitwidth", "16"),
+        ),
+    ),
+    Option(
+        "no simplification",
+        "no simplification of the ONNX (--no-simplify)",
+        (
+            _always(ONNX_TO_DLC, "--no_simplification", since=(1, 54)),
+            _late(QAIRT_CONVERTER, "--onnx_skip_simplification"),
+        ),
+    ),
+    Option(
+        "no batch norm folding",
+        "batch norm left apart (--no-fold-batch-norm)",
+        (_always(ONNX_TO_DLC, "--disable_batchnorm_folding"),),
+    ),
+    Option(
+        "overrides",
+        "given encodings (--encodings)",
+        (
+            _always(ONNX_TO_DLC, "--quantization_overrides", "{value}", since=(1, 51)),
+            _late(QAIRT_CONVERTER, "--quantization_overrides", "{value}"),
+        ),
+    ),
+    Option(
+        "convert for a SoC",
+        "a float DLC for one SoC (--soc with convert)",
+        (_late(QAIRT_CONVERTER, "--target_backend", "HTP", "--target_soc_model", "{value}"),),
+    ),
+)
+
+QUANTIZER_OPTIONS = (
+    Option("float DLC", "the float DLC", _quantizers("--input_dlc", "{value}")),
+    Option("input list", "the list of calibration files", _quantizers("--input_list", "{value}")),
+    Option("quantized DLC", "the quantized DLC", _quantizers("--output_dlc", "{value}")),
+    Option("act 16", "16-bit activations (--act-bits 16)", _quantizers("--act_bitwidth", "16")),
+    Option(
+        "weights 16", "16-bit weights (--weight-bits 16)", _quantizers("--weights_bitwidth", "16")
+    ),
+    Option(
+        "weights 4",
+        "4-bit weights (--weight-bits 4)",
+        (
+            _late(DLC_QUANT, "--weights_bitwidth", "4"),
+            _late(QAIRT_QUANTIZER, "--weights_bitwidth", "4"),
+        ),
+    ),
+    Option("bias 8", "8-bit biases (--bias-bits 8)", _quantizers("--bias_bitwidth", "8")),
+    Option("bias 32", "32-bit biases (--bias-bits 32)", _quantizers("--bias_bitwidth", "32")),
+    Option(
+        "per channel",
+        "a scale per output channel (--per-channel)",
+        (
+            # Known to be in 1.56.2; its first version is not known.
+            _snpe1(DLC_QUANTIZE, "--axis_quant", since=(1, 56)),
+            _always(DLC_QUANT, "--use_per_channel_quantization", since=SNPE_2),
+            _late(QAIRT_QUANTIZER, "--use_per_channel_quantization"),
+        ),
+    ),
+    Option(
+        "per row",
+        "a scale per row of fully connected weights (--per-row)",
+        (
+            _late(DLC_QUANT, "--use_per_row_quantization"),
+            _late(QAIRT_QUANTIZER, "--use_per_row_quantization"),
+        ),
+    ),
+    Option(
+        "weights symmetric",
+        "symmetric weights (--weight-scheme symmetric)",
+        (
+            _snpe1(DLC_QUANTIZE, "--use_symmetric_quantize_weights"),
+            _snpe2(DLC_QUANT, "--use_symmetric_quantize_weights"),
+            _late(DLC_QUANT, "--param_quantizer", "symmetric"),
+            _late(QAIRT_QUANTIZER, "--param_quantizer_schema", "symmetric"),
+        ),
+    ),
+    Option(
+        "weights unsignedsymmetric",
+        "unsigned symmetric weights (--weight-scheme unsignedsymmetric)",
+        (_late(QAIRT_QUANTIZER, "--param_quantizer_schema", "unsignedsymmetric"),),
+    ),
+    Option(
+        "calibration sqnr",
+        "ranges of least noise (--calibration sqnr)",
+        (
+            _snpe1(DLC_QUANTIZE, "--use_enhanced_quantizer", note="of weights too"),
+            _snpe2(DLC_QUANT, "--use_enhanced_quantizer", note="of weights too"),
+            _late(DLC_QUANT, "--act_quantizer", "enhanced"),
+            _late(QAIRT_QUANTIZER, "--act_quantizer_calibration", "sqnr"),
+        ),
+    ),
+    *(
+        Option(
+            f"calibration {method}",
+            f"ranges by {method} (--calibration {method})",
+            (_late(QAIRT_QUANTIZER, "--act_quantizer_calibration", method),),
+        )
+        for method in ("percentile", "entropy", "mse")
+    ),
+    Option(
+        "cle",
+        "cross-layer equalisation (--cle)",
+        (
+            _snpe1(DLC_QUANTIZE, "--optimizations", "cle"),
+            _snpe2(DLC_QUANT, "--optimizations", "cle"),
+            _late(DLC_QUANT, "--algorithms", "cle"),
+            Entry(QAIRT_QUANTIZER, LATE, AFTER_2_25, ("--algorithms", "cle")),
+            _late(QAIRT_QUANTIZER, "--apply_algorithms", "cle", since=AFTER_2_25),
+        ),
+    ),
+    Option(
+        "bias correction",
+        "bias correction (--bias-correction)",
+        (
+            _snpe1(DLC_QUANTIZE, "--optimizations", "bc"),
+            Entry(DLC_QUANT, SNPE_2, None, None, "has no effect in 2.x"),
+            Entry(QAIRT_QUANTIZER, LATE, None, None, "has no effect in 2.x"),
+        ),
+    ),
+    Option(
+        "apply overrides",
+        "the given encodings applied (--encodings)",
+        (
+            _snpe1(DLC_QUANTIZE, "--override_params"),
+            _always(DLC_QUANT, "--override_params", since=SNPE_2),
+            _late(QAIRT_QUANTIZER, note="what it does by default"),
+        ),
+    ),
+    Option(
+        "native files",
+        "calibration files of the input's own type, uint8 (--native-inputs)",
+        (
+            _always(DLC_QUANT, "--use_native_input_files", since=(2, 5)),
+            _late(QAIRT_QUANTIZER, "--use_native_input_files"),
+        ),
+    ),
+    Option(
+        "quantize for a SoC",
+        "a graph prepared for one SoC (--soc)",
+        (
+            _snpe1(DLC_QUANTIZE, "--enable_htp", "--htp_socs", "{value}"),
+            _always(DLC_QUANT, since=SNPE_2, note=f"by {GRAPH_PREPARE}"),
+            _late(
+                *(QAIRT_QUANTIZER, "--target_backend", "HTP", "--target_soc_model", "{value}"),
+                note=f"and by {GRAPH_PREPARE}",
+            ),
+        ),
+    ),
+)
+
+PREPARE_OPTIONS = (
+    Option(
+        "DLC to prepare",
+        "the quantized DLC",
+        (_always(GRAPH_PREPARE, "--input_dlc", "{value}", since=SNPE_2),),
+    ),
+    Option(
+        "prepared DLC",
+        "the DLC with a cache",
+        (_always(GRAPH_PREPARE, "--output_dlc", "{value}", since=SNPE_2),),
+    ),
+    Option(
+        "prepare for a SoC",
+        "the SoC (--soc)",
+        (_always(GRAPH_PREPARE, "--htp_socs", "{value}", since=SNPE_2),),
+    ),
+)
+
+OPTIONS = {
+    option.key: option for option in (*CONVERTER_OPTIONS, *QUANTIZER_OPTIONS, *PREPARE_OPTIONS)
+}
+
+
+def entry_of(key: str, tool: str, version: SdkVersion) -> Entry:
+    """The entry of a wanted option. Raises InputError naming the versions that have it.
+
+    The last entry that covers the version counts: a later one narrows an earlier one.
+    """
+    covering = [entry for entry in OPTIONS[key].entries if entry.covers(tool, version)]
+    if not covering:
+        raise InputError(
+            f"{OPTIONS[key].title}: {tool} of SDK {version} has no option for that; versions that "
+            f"have one: {', '.join(map(covered_versions, OPTIONS[key].entries))}"
+        )
+    return covering[-1]
+
+
+def covered_versions(entry: Entry) -> str:
+    """`1.56 to 1.68 (snpe-dlc-quantize)`, `2.25 on (qairt-quantizer)`."""
+    last = {None: "on", SNPE_2: "to 1.68", LATE: "to 2.24", AFTER_2_25: "alone"}[entry.before]
+    return f"{dotted(entry.since)} {last} ({entry.tool})"
+
+
+def dotted(numbers: Numbers) -> str:
+    return ".".join(map(str, numbers))
