@@ -1,0 +1,112 @@
+"""Proof that an SDK's DLC holds its ONNX graph, as far as that can be read.
+
+Qualcomm's loader reads SNPE 2.x and QAIRT files. SNPE 1.x ones are checked as a whole container of
+their generation with the right writer.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from export.sdk.versions import Family, SdkVersion
+from export.verify import CONVOLUTIONS, DlcProof
+from persondet.errors import InputError, PersondetError
+from persondet.interface import TensorType, interface_problems
+from persondet.spec import DetectorSpec
+from runtime.qairt.container import check_container
+from runtime.qairt.graph import DlcGraph, DlcTensor
+from runtime.qairt.reader import read_dlc
+
+SNPE_1_GENERATION = "SNPE 1.x"
+
+
+@dataclass(frozen=True)
+class SdkProof:
+    """generation: the container's. counted: what Qualcomm's loader reads; None for SNPE 1.x."""
+
+    generation: str
+    counted: DlcProof | None
+
+
+def prove_sdk_dlc(
+    path: Path,
+    model: onnx.ModelProto,
+    spec: DetectorSpec,
+    version: SdkVersion,
+    *,
+    quantized: bool,
+) -> SdkProof:
+    """spec: with the input as the DLC has it.
+
+    Raises PersondetError listing every difference: a container of another generation, an input or
+    output of another name, shape or type, convolution weights lost, a quantized graph that is not.
+    """
+    container = check_container(path)
+    is_old = version.family in (Family.SNPE_1_4, Family.SNPE_1)
+    if is_old != (container.generation == SNPE_1_GENERATION):
+        raise PersondetError(
+            f"SDK {version} wrote a container of {container.generation}, expected "
+            f"{SNPE_1_GENERATION if is_old else 'SNPE 2.x or QAIRT'}: its tools are of several SDKs; "
+            "check PATH and PYTHONPATH"
+        )
+    if is_old:
+        return SdkProof(container.generation, _old_proof(container.metadata, quantized))
+    try:
+        graph = read_dlc(path)
+    except InputError as error:
+        raise PersondetError(f"SDK {version} wrote a file that cannot be read: {error}") from None
+    if problems := list(_problems(graph, model, spec, quantized)):
+        raise PersondetError(
+            f"the DLC that SDK {version} wrote is not the graph: " + "; ".join(problems)
+        )
+    parameters = sum(
+        _elements(graph, name) for op in _convolutions(graph) for name in op.inputs[1:]
+    )
+    ops = dict(Counter(op.type for op in graph.ops).most_common())
+    return SdkProof(container.generation, DlcProof(parameters, ops))
+
+
+def _old_proof(metadata: dict[str, object], quantized: bool) -> None:
+    """Raises PersondetError where the writer's own record says that it was not quantized."""
+    if quantized and str(metadata.get("quantizer-command", "N/A")) == "N/A":
+        raise PersondetError("the quantizer's DLC says itself that it was never quantized")
+
+
+def _problems(
+    graph: DlcGraph, model: onnx.ModelProto, spec: DetectorSpec, quantized: bool
+) -> Iterator[str]:
+    inputs = {name: _real_type(graph.tensors[name], spec.input_dtype) for name in graph.inputs}
+    outputs = {name: _real_type(graph.tensors[name], "float32") for name in graph.outputs}
+    yield from interface_problems(spec, inputs, outputs)
+    expected = _onnx_weights(model)
+    found = sum(_elements(graph, op.inputs[1]) for op in _convolutions(graph))
+    if expected != found:  # not the biases: a converter adds some of zeros
+        yield f"{found:,} convolution weights, the ONNX has {expected:,}"
+    if quantized:
+        weights = (graph.tensors[op.inputs[1]] for op in _convolutions(graph))
+        if plain := [tensor.name for tensor in weights if tensor.encoding is None]:
+            yield f"the weights {', '.join(plain[:5])} are not quantized"
+
+
+def _real_type(tensor: DlcTensor, expected: str) -> TensorType:
+    """The type as who feeds the graph sees it: a quantized tensor stands for real values."""
+    is_quantized = tensor.encoding is not None and tensor.numpy_dtype != "float32"
+    half = tensor.numpy_dtype == "float16"  # of 16-bit floats: the tools take float32
+    return (expected if is_quantized or half else tensor.numpy_dtype), tensor.shape
+
+
+def _convolutions(graph: DlcGraph) -> list:
+    return [op for op in graph.ops if op.type in CONVOLUTIONS]
+
+
+def _elements(graph: DlcGraph, name: str) -> int:
+    return math.prod(graph.tensors[name].shape)
+
+
+def _onnx_weights(model: onnx.ModelProto) -> int:
+    sizes = {item.name: math.prod(item.dims) for item in model.graph.initializer}
+    return sum(sizes.get(n.input[1], 0) for n in model.graph.node if n.op_type == "Conv")

@@ -1,0 +1,128 @@
+"""Running one of an SDK's tools, and not believing it.
+
+Success is all of: exit code 0, the line that says so, and a file that was not there before.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from export.process import Finished, run_process
+from export.sdk import messages
+from export.sdk.command_lines import ToolCall
+from export.sdk.options import (
+    DLC_QUANT,
+    DLC_QUANTIZE,
+    GRAPH_PREPARE,
+    ONNX_TO_DLC,
+    QAIRT_CONVERTER,
+    QAIRT_QUANTIZER,
+)
+from export.sdk.sdk import PYTHON_VARIABLE, PYTHONS, Sdk, script_interpreter, sdk_environment
+from persondet.errors import PersondetError
+from runtime.qairt.container import check_container
+
+DEFAULT_TIMEOUT_S = 1800.0
+_CONVERTED = ("Conversion completed successfully",)
+_QUANTIZED = ("Writing quantized model", "Saved quantized dlc")
+# One of these must be in what the tool prints. Those of the qairt tools are taken to be the older
+# tools' (inferred); no line of graph-prepare's is known.
+SUCCESS_LINES: dict[str, tuple[str, ...]] = {
+    ONNX_TO_DLC: _CONVERTED,
+    QAIRT_CONVERTER: _CONVERTED,
+    DLC_QUANTIZE: _QUANTIZED,
+    DLC_QUANT: _QUANTIZED,
+    QAIRT_QUANTIZER: _QUANTIZED,
+    GRAPH_PREPARE: (),
+}
+_SHOWN_LINES = 12
+_PROBE_TIMEOUT_S = 30.0
+
+
+def run_call(
+    call: ToolCall,
+    sdk: Sdk,
+    *,
+    folder: Path,
+    log: Path,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    on_line: Callable[[str], None] = lambda line: None,
+) -> Finished:
+    """Run the call in `folder`, to which its paths are relative. log: gets all that is printed.
+
+    Raises InputError where the tool is missing or cannot be started, PersondetError where it fails
+    in whatever way: then with its own last words, and causes and remedies where they are known.
+    """
+    env = sdk_environment(sdk.root, os.environ)
+    argv = (*sdk.argv(call.tool, env["PATH"]), *call.arguments)
+    product = folder / call.product
+    if product.exists():
+        raise FileExistsError(product)  # it could be taken for the tool's work
+    finished = run_process(
+        argv,
+        what=f"{call.tool} of {sdk.name}",
+        timeout_s=timeout_s,
+        env=env,
+        cwd=folder,
+        log=log,
+        on_line=on_line,
+    )
+    if problem := _problem(call, finished, product):
+        raise PersondetError(_failure(call, sdk, finished, problem))
+    return finished
+
+
+def _problem(call: ToolCall, finished: Finished, product: Path) -> str | None:
+    """What is wrong with a run; None where all is well."""
+    if finished.code < 0:
+        return f"was ended by signal {-finished.code}"
+    if finished.code != 0:
+        return f"failed with exit code {finished.code}"
+    if not product.is_file() or product.stat().st_size == 0:
+        return "ended with exit code 0, but wrote no file"
+    expected = SUCCESS_LINES[call.tool]
+    printed = finished.stdout + finished.stderr
+    if expected and not any(line in printed for line in expected):
+        return f"wrote a file, but never said {' or '.join(map(repr, expected))}"
+    try:
+        check_container(product)
+    except PersondetError as error:
+        return f"wrote a file that is no DLC ({str(error).replace(str(product), product.name)})"
+    return None
+
+
+def _failure(call: ToolCall, sdk: Sdk, finished: Finished, problem: str) -> str:
+    printed = (finished.stderr + finished.stdout).strip()
+    parts = [f"{call.tool} of {sdk.name} {problem}"]
+    if printed:
+        lines = (finished.stderr.strip() or finished.stdout.strip()).splitlines()
+        parts.append("its last lines:" + "".join(f"\n  {line}" for line in lines[-_SHOWN_LINES:]))
+    for explanation in messages.explain(printed):
+        parts.append(f"cause: {explanation.cause}\nremedy: {explanation.fix}")
+    if hint := _python_hint(call, sdk):
+        parts.append(hint)
+    return "\n".join(parts)
+
+
+def _python_hint(call: ToolCall, sdk: Sdk) -> str | None:
+    """A sentence where the tool ran in another Python than the SDK is documented for."""
+    interpreter = script_interpreter(sdk.tool(call.tool))
+    if interpreter is None:
+        return None
+    path = sdk_environment(sdk.root, os.environ)["PATH"]
+    program = sdk.python or shutil.which(interpreter, path=path)
+    if program is None:
+        return None
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        probe = run_process([program, "-c", code], what="asking", timeout_s=_PROBE_TIMEOUT_S)
+    except PersondetError:
+        return None
+    found, documented = probe.stdout.strip(), PYTHONS[sdk.family]
+    if found in documented or not found:
+        return None
+    return (
+        f"note: it ran in Python {found}; {sdk.name} is documented for {' or '.join(documented)}. "
+        f"If that is the cause, name another interpreter with --sdk-python or {PYTHON_VARIABLE}"
+    )
