@@ -132,11 +132,12 @@ def _check(values: Any, fields: Mapping[str, type], where: str) -> None:
 
 
 def _texts(values: Mapping[str, Any], name: str, known: Sequence[str] = ()) -> tuple[str, ...]:
+    expected = f"texts out of {', '.join(map(repr, known))}" if known else "a list of texts"
+    if not isinstance(values[name], list):
+        raise _wrong(name, expected, values[name])
     for value in values[name]:
         if not isinstance(value, str) or (known and value not in known):
-            raise _wrong(
-                name, f"texts out of {', '.join(map(repr, known))}" if known else "texts", value
-            )
+            raise _wrong(name, expected, value)
     return tuple(values[name])
 
 

@@ -175,9 +175,9 @@ def _layers(lines: Iterable[str], notes: list[str]) -> list[tuple[LayerTime, boo
         found = _LAYER.fullmatch(line)
         name = _NAME.fullmatch(found["name"] or "") if found else None
         unit = found["unit"] if found else ""
-        if name and name["cycles"] and not unit:
-            unit = "cycles"
         amount = amount_in(f"{found['value']} {unit}") if found else None
+        if name and name["cycles"] and not unit and amount == Amount(us=0.0):
+            unit, amount = "cycles", Amount(cycles=0)
         if not found or not name or not amount or amount == Amount():
             notes.append(f"not understood: {line[:80]!r}")
             continue

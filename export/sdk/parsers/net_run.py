@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass
 
 _VERSION = re.compile(r"SNPE v(\d[\w.-]*)")
-_ERROR = re.compile(r"error_code=(-?\d{1,9});\s*error_message=(.*?)(?=;\s*error_\w+=|$)")
+_ERROR = re.compile(
+    r"error_code=(-?\d{1,9});\s*error_message=(.*?)(?=;\s*error_\w+=|\s+error_code=|$)"
+)
 _REST = tuple(
     re.compile(rf"{name}=([^;\n]*)") for name in ("error_component", "line_no", "thread_id")
 )

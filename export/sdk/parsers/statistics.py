@@ -24,7 +24,7 @@ EXECUTE_KEYS = (
     "misc_accelerator",
 )
 _US = {"us", "usec", "microsec", "microseconds"}
-_CYCLES = {"cycles", "cycle"}
+_CYCLES = {"cycles"}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)", re.ASCII)
 
 
