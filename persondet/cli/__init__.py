@@ -43,6 +43,7 @@ COMMANDS = {
     "benchmark": ("benchmark", "Latency, stage by stage."),
     "train": ("train", "Train a detector on annotated pictures."),
     "label": ("label", "Annotate pictures by a model, to train another one on."),
+    "doctor": ("doctor", "What is installed here, what is wrong with it, and what to do."),
     "models": ("models", "The networks and models known by name."),
 }
 

@@ -1,0 +1,121 @@
+"""Devices: those that adb sees, and whether one can run models."""
+
+import shutil
+
+from benchmarks.devices.adb import seen_devices
+from benchmarks.devices.python_board import check_python, device_python
+from benchmarks.devices.transport import Transport, open_transport
+from benchmarks.doctor.findings import DEVICE_JOB, Finding, note, ok, problem
+from benchmarks.doctor.soc_report import SocReport, ask_soc
+from persondet.errors import InputError, PersondetError
+
+LEAST_DEVICE_BYTES = 300 * 10**6  # the SDK's libraries and skels, and a model
+_ADB_REMEDIES = {
+    "unauthorized": "unlock it and allow debugging from this computer",
+    "offline": "plug it in again, or `adb reconnect`",
+    "no permissions": "udev rules for its USB device are missing on this machine",
+}
+_MODULES = {
+    "numpy": "numpy",
+    "cv2": "opencv-python-headless",
+    "onnxruntime or onnxruntime_qnn": "onnxruntime (for .onnx) or onnxruntime-qnn (for .dlc)",
+}
+_PROBE = """
+import importlib.util as u
+for names in ("numpy", "cv2", "onnxruntime or onnxruntime_qnn"):
+    if not any(u.find_spec(name) for name in names.split(" or ")):
+        print("lacks=" + names)
+"""
+
+
+def adb_findings() -> list[Finding]:
+    """What adb sees. No problems: no job was asked of a device."""
+    topic = "adb"
+    if shutil.which("adb") is None:
+        return [note(topic, "not installed", "for Android devices: apt install adb")]
+    try:
+        devices = seen_devices()
+    except PersondetError as error:
+        return [note(topic, str(error), "`adb kill-server`, then again")]
+    if not devices:
+        return [note(topic, "sees no device", "plug one in and enable USB debugging")]
+    return [
+        ok(topic, f"sees {device.serial}; ask more of it by --for device:adb:{device.serial}")
+        if device.state == "device"
+        else note(
+            topic,
+            f"{device.serial} is {device.state}",
+            _ADB_REMEDIES.get(device.state, "`adb devices` must list it as `device`"),
+        )
+        for device in devices
+    ]
+
+
+def device_findings(device: str, has_sdk: bool) -> list[Finding]:
+    """Whether the device, as `--device` names it, can run models. has_sdk: whether this machine has
+    an SDK, whose runtime can be pushed. Raises InputError for a word that names no device."""
+    job = DEVICE_JOB + device
+    try:
+        with open_transport(device) as transport:
+            report = ask_soc(transport)
+            return [
+                *_soc_findings(device, report),
+                *_way_findings(transport, report, job, has_sdk),
+                _space_finding(transport, job),
+            ]
+    except PersondetError as error:
+        what, _, remedy = str(error).partition("; ")
+        return [problem(f"device {device}", what, remedy or "check the connection", [job])]
+
+
+def _soc_findings(device: str, report: SocReport) -> list[Finding]:
+    topic = f"device {device}"
+    found = [ok(topic, report.text)]
+    if not report.dsp_node:
+        remedy = "without one, DLCs run emulated (x86-64) or on the CPU and GPU (SDK)"
+        found.append(note(topic, "no Hexagon DSP is visible", remedy))
+    elif not report.dsp_readable:
+        remedy = "add the user to its group, or log in as another user"
+        found.append(note(topic, f"this user may not open {report.dsp_node}", remedy))
+    return found
+
+
+def _way_findings(
+    transport: Transport, report: SocReport, job: str, has_sdk: bool
+) -> list[Finding]:
+    """Models get there by Python or by the SDK; one is enough."""
+    topic = f"device {transport.name}"
+    by_python = _python_finding(transport, topic, job)
+    if has_sdk and by_python.level != "ok":
+        return [note(topic, f"{by_python.text}; the SDK's runtime is used there instead")]
+    if report.is_android and by_python.level != "ok":
+        remedy = "Android runs models by the SDK's runtime: install the SDK here, and set SNPE_ROOT"
+        return [problem(topic, "Android, and this machine has no SDK", remedy, [job])]
+    return [by_python]
+
+
+def _python_finding(transport: Transport, topic: str, job: str) -> Finding:
+    python = device_python(transport)
+    try:
+        version = check_python(transport, python)
+    except InputError as error:
+        return problem(topic, "no usable Python", str(error), [job])
+    finished = transport.run([python, "-c", _PROBE], timeout_s=60.0, what="asking for packages")
+    lacks = [line.removeprefix("lacks=") for line in finished.stdout.split("\n") if "=" in line]
+    text = f"Python {'.'.join(map(str, version))}"
+    if finished.code != 0 or lacks:
+        names = "; ".join(_MODULES.get(name, name) for name in lacks) or "numpy"
+        missing = f"{text}, without {', '.join(lacks) or 'working packages'}"
+        return problem(topic, missing, f"on the device, pip install {names}", [job])
+    return ok(topic, f"{text} with all that our runtime needs: no SDK is needed")
+
+
+def _space_finding(transport: Transport, job: str) -> Finding:
+    topic, free = f"device {transport.name}", transport.free_bytes()
+    if free is None:
+        return note(topic, f"does not tell how much space {transport.folder} has")
+    text = f"{free / 1e6:.0f} MB free in {transport.folder}"
+    if free < LEAST_DEVICE_BYTES:
+        remedy = "remove files there, or name another folder by PERSONDET_DEVICE_FOLDER"
+        return problem(topic, text, remedy, [job])
+    return ok(topic, text)

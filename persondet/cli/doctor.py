@@ -1,0 +1,43 @@
+"""`persondet doctor`."""
+
+import json
+import os
+
+import click
+
+
+@click.command()
+@click.option(
+    "--for",
+    "jobs",
+    multiple=True,
+    metavar="JOB",
+    help="export, convert, quantize, run (models on this machine), or device:WHERE, where WHERE is "
+    "what --device takes: device:adb, device:ssh:user@host, device:local. May be given more than "
+    "once. Default: all of this machine's.",
+)
+@click.option(
+    "--toolchain",
+    type=click.Choice(["embedded", "snpe"]),
+    help="For convert and quantize. Default: snpe where SNPE_ROOT, QNN_SDK_ROOT or QAIRT_SDK_ROOT "
+    "names an SDK.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(jobs: tuple[str, ...], toolchain: str | None, as_json: bool) -> None:
+    """Say what is installed here, what is wrong with it, and what to do.
+
+    Exit code 0 only where every JOB asked for can run.
+    """
+    from benchmarks.doctor.examination import examination_json, examination_lines, examine
+    from persondet.errors import PersondetError
+
+    examination = examine(jobs, os.environ, toolchain)
+    if as_json:
+        click.echo(json.dumps(examination_json(examination)))
+    else:
+        from benchmarks.tables import labelled_lines, print_to_stdout
+
+        print_to_stdout(labelled_lines(examination_lines(examination)))
+    if not examination.can_run:
+        stopped = [job for job in examination.jobs if examination.stopped_by(job)]
+        raise PersondetError(f"cannot run: {', '.join(stopped)}")

@@ -1,0 +1,368 @@
+"""What `persondet doctor` finds; the devices and the SDK are made up."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.doctor import embedded, examination, packages, sdk, shared_libraries, space
+from benchmarks.doctor.findings import JOBS, note, ok, problem
+from benchmarks.doctor.sdk_packages import need_findings, version_finding
+from benchmarks.doctor.soc_report import soc_report
+from export.sdk.sdk import Sdk
+from export.sdk.versions import parse_version
+from persondet.cli.doctor import command
+from persondet.errors import InputError, PersondetError
+
+
+def problems(findings):
+    return [found for found in findings if found.level == "problem"]
+
+
+def sdk_of(version):
+    return Sdk(Path("/sdk"), parse_version(version))
+
+
+# Python and packages
+
+
+@pytest.mark.parametrize(
+    ("version", "system", "machine", "stopped"),
+    [
+        ((3, 11, 0), "Linux", "x86_64", set()),
+        ((3, 13, 1), "Linux", "aarch64", set()),
+        ((3, 10, 9), "Linux", "x86_64", set(JOBS)),
+        ((3, 12, 0), "Darwin", "arm64", {"convert", "quantize"}),
+    ],
+)
+def test_python_and_machine(version, system, machine, stopped):
+    (found,) = packages.python_findings(version, system, machine)
+    assert set(found.stops) == stopped
+    assert bool(found.remedy) == bool(stopped)
+
+
+LINES = [
+    "numpy>=2.0",
+    'onnxruntime>=1.24.2; extra == "onnxruntime"',
+    'onnxruntime-qnn==2.7.0; extra == "qairt"',
+    'persondet[cli,onnxruntime,qairt]; extra == "full"',
+    'pytest>=8; extra == "dev"',
+]
+FITTING = {"numpy": "2.4.6", "onnxruntime": "1.32.0", "onnxruntime-qnn": "2.7.0"}
+
+
+def test_requirements_are_read_from_the_metadata():
+    names = [requirement.text for requirement in packages.requirements(LINES)]
+    assert names == ["numpy>=2.0", "onnxruntime>=1.24.2", "onnxruntime-qnn==2.7.0"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "text", "stops"),
+    [
+        ({"numpy": "1.26.4"}, "numpy 1.26.4 is installed, expected numpy>=2.0", tuple(JOBS)),
+        ({"onnxruntime": None}, "onnxruntime is not installed", ("export", "convert")),
+        (
+            {"onnxruntime-qnn": "2.7.1"},
+            "onnxruntime-qnn 2.7.1 is installed, expected onnxruntime-qnn==2.7.0",
+            ("convert", "quantize"),
+        ),
+    ],
+)
+def test_a_package_that_does_not_fit(changed, text, stops):
+    installed = {name: found for name, found in {**FITTING, **changed}.items() if found}
+    wanted = packages.requirements(LINES)
+    (found,) = problems(packages.requirement_findings(wanted, installed, "embedded"))
+    assert found.text == text
+    assert set(stops) <= set(found.stops)
+    assert found.remedy.startswith("pip install '")
+
+
+def test_with_the_sdk_the_wheel_stops_nothing():
+    installed = {"numpy": "2.4.6", "onnxruntime": "1.32.0"}
+    wanted = packages.requirements(LINES)
+    assert problems(packages.requirement_findings(wanted, installed, "snpe")) == []
+    assert problems(packages.requirement_findings(wanted, FITTING, "embedded")) == []
+
+
+def test_a_build_for_this_machine_and_a_windowless_opencv_fit():
+    wanted = packages.requirements(["torch>=2.6", "opencv-python>=4.10"])
+    installed = {"torch": "2.6.0+cpu", "opencv-python-headless": "5.0.0.93"}
+    assert problems(packages.requirement_findings(wanted, installed, "embedded")) == []
+
+
+def test_two_distributions_of_one_library_clash():
+    clashing = {"opencv-python": "5.0", "opencv-python-headless": "5.0", "onnxruntime": "1.32"}
+    (found,) = packages.clash_findings(clashing)
+    assert "overwrite each other" in found.text
+    assert found.remedy.startswith("pip uninstall opencv-python opencv-python-headless")
+
+
+# Libraries and space
+
+
+def test_missing_libraries_and_their_packages(monkeypatch, tmp_path):
+    ldd = tmp_path / "ldd"
+    ldd.write_text(
+        "#!/bin/sh\necho '\tlibc++.so.1 => not found'\necho '\tlibodd.so => not found'\n"
+        "echo '\tlibm.so.6 => /lib/libm.so.6 (0x1)'\n"
+    )
+    ldd.chmod(ldd.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    missing = shared_libraries.missing_libraries([Path("/a"), Path("/b")])
+    assert missing == ["libc++.so.1", "libodd.so"]
+    assert shared_libraries.remedy_for(missing) == (
+        "apt install libc++1 and find the packages that hold libodd.so"
+    )
+
+
+def test_a_script_lacks_no_libraries(tmp_path):
+    script = tmp_path / "tool"
+    script.write_text("#!/bin/sh\n")
+    assert shared_libraries.missing_libraries([script, Path(sys.executable)]) == []
+
+
+@pytest.mark.parametrize(("free", "level"), [(10**6, "problem"), (10**9, "note"), (10**11, "ok")])
+def test_free_space(monkeypatch, free, level):
+    monkeypatch.setattr(
+        space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free})()
+    )
+    assert {found.level for found in space.space_findings()} == {level}
+
+
+def test_the_wheels_libraries_are_opened(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime_qnn")
+    (found,) = embedded.embedded_findings()
+    assert found.level == "ok"
+    assert "onnxruntime-qnn==2.7.0, QAIRT v2." in found.text
+    monkeypatch.setattr(embedded, "library_folder", lambda: tmp_path)
+    lacking = embedded.embedded_findings()
+    assert len(lacking) == 3
+    assert "has no libQnnSystem.so" in lacking[0].text
+
+
+def test_what_a_library_says_when_it_does_not_open_is_told():
+    def fails():
+        raise PersondetError("API 9.9, expected 2.40")
+
+    assert embedded.probe(fails) == {"problem": "API 9.9, expected 2.40"}
+    assert embedded.probe(lambda: "v2.51") == {"build_id": "v2.51"}
+
+
+# SDK
+
+
+def test_no_sdk_is_no_problem():
+    (found,), toolchain = sdk.sdk_findings({})
+    assert (found.level, toolchain) == ("note", None)
+
+
+def test_a_wrong_folder_is_one(tmp_path):
+    (found,), _ = sdk.sdk_findings({"SNPE_ROOT": str(tmp_path / "none")})
+    assert "there is no SDK folder" in found.text
+    assert set(found.stops) == {"convert", "quantize"}
+    (found,), _ = sdk.sdk_findings({"SNPE_ROOT": str(tmp_path)})
+    assert "is incomplete" in found.text
+
+
+def make_sdk(root, tools, version="2.26.0.240828"):
+    """A folder shaped like an SDK; tools: name to the text of a script."""
+    for part in ("bin/x86_64-linux-clang", "lib/x86_64-linux-clang", "lib/python"):
+        (root / part).mkdir(parents=True)
+    tools = {"snpe-net-run": f"#!/bin/sh\necho SNPE v{version}\n", **tools}
+    for name, text in tools.items():
+        path = root / "bin/x86_64-linux-clang" / name
+        path.write_text(text)
+        path.chmod(0o755)
+    return {**os.environ, "SNPE_ROOT": str(root)}
+
+
+STARTS = "#!/bin/sh\necho usage\n"
+
+
+def test_an_sdk_whose_tools_start(tmp_path):
+    names = ("qairt-converter", "qairt-quantizer", "snpe-dlc-graph-prepare")
+    findings, found = sdk.sdk_findings(make_sdk(tmp_path, dict.fromkeys(names, STARTS)))
+    assert found is not None
+    assert problems(findings) == []
+    texts = [finding.text for finding in findings]
+    assert texts[0] == f"QAIRT 2.26.0.240828 (2.25+) in {tmp_path}"
+    assert "qairt-converter starts" in texts
+
+
+def test_a_tool_that_does_not_start_is_explained_from_its_own_words(tmp_path):
+    fails = "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'qti'\" >&2\nexit 1\n"
+    findings, _ = sdk.sdk_findings(
+        make_sdk(tmp_path, {"qairt-converter": fails, "qairt-quantizer": STARTS})
+    )
+    (found,) = problems(findings)
+    assert "qairt-converter does not start: ModuleNotFoundError" in found.text
+    assert "PYTHONPATH" in found.remedy
+    (missing,) = [f for f in findings if "graph-prepare" in f.text]
+    assert missing.level == "note"
+
+
+def test_the_sdks_python_and_its_packages(tmp_path):
+    script = f"#!{sys.executable}\nprint('usage')\n"
+    findings, _ = sdk.sdk_findings(
+        make_sdk(tmp_path, {"qairt-converter": script, "qairt-quantizer": script})
+    )
+    here = ".".join(map(str, sys.version_info[:2]))
+    texts = [found.text for found in findings if found.topic == "SDK's Python"]
+    assert texts[0].startswith(f"Python {here} (")
+    assert any(text.startswith("onnx 1.") for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("version", "python", "level"),
+    [
+        ("1.68", "3.6", "ok"),
+        ("1.68", "3.8", "note"),
+        ("2.10", "3.8", "ok"),
+        ("2.31", "3.10", "ok"),
+        ("2.31", "3.12", "note"),
+    ],
+)
+def test_the_documented_python(version, python, level):
+    assert version_finding(sdk_of(version), Path("/py"), python).level == level
+
+
+def test_an_onnx_too_new_for_1x_stops_conversion():
+    (found,) = need_findings(sdk_of("1.68"), {"onnx": "1.16.1"})
+    assert (found.level, found.stops) == ("problem", ("convert",))
+    assert "No schema registered for" in found.text
+    assert "onnx==1.8.*" in found.remedy
+    (found,) = need_findings(sdk_of("1.68"), {"onnx": "1.8.1"})
+    assert found.level == "ok"
+
+
+def test_packages_of_a_qairt():
+    exact = {"onnx": "1.16.1", "onnxruntime": "1.18.0", "numpy": "1.26.4", "protobuf": "3.19.6"}
+    assert {found.level for found in need_findings(sdk_of("2.31"), exact)} == {"ok"}
+    other = need_findings(sdk_of("2.31"), {**exact, "numpy": "2.0.1", "onnxruntime": None})
+    assert [found.level for found in other] == ["ok", "note", "note", "ok"]
+    (lacking, *_) = need_findings(sdk_of("2.31"), {**exact, "onnx": None})
+    assert lacking.level == "problem"
+
+
+def test_an_interpreter_that_is_none(tmp_path):
+    script = f"#!{sys.executable}\nprint('usage')\n"
+    environ = make_sdk(tmp_path, {"qairt-converter": script, "qairt-quantizer": script})
+    findings, _ = sdk.sdk_findings({**environ, "PERSONDET_SDK_PYTHON": "/bin/true"})
+    assert "/bin/true does not run as a Python" in problems(findings)[0].text
+
+
+# SoC
+
+
+@pytest.mark.parametrize(
+    ("text", "arch", "name"),
+    [
+        ("android=14\nsoc_model=SM8550\n", 73, "sm8550"),
+        ("system=Linux\nmachine_file=QCS6490\n", 68, "qcm6490"),
+        ("compatible_file=qcom,qcs6490-rb3gen2 qcom,qcm6490 \n", 68, "qcm6490"),
+        ("soc_model=SA8295P\n", 68, "sa8295"),
+    ],
+)
+def test_the_soc_by_what_the_device_says(text, arch, name):
+    soc = soc_report(text).soc
+    assert soc is not None
+    assert (soc.arch, soc.name) == (arch, name)
+
+
+def test_an_unknown_soc_is_named_and_gibberish_is_ignored():
+    report = soc_report("soc_model=SM7125\nsystem=Linux\nmachine=aarch64\n\0\xff\nx")
+    assert report.soc is None
+    assert "SoC sm7125, whose Hexagon architecture is not in our table" in report.text
+    empty = soc_report("")
+    assert (empty.soc, empty.named, empty.is_android) == (None, "", False)
+
+
+def test_the_dsps_device_file():
+    assert soc_report("dsp=/dev/adsprpc-smd\n").dsp_readable
+    closed = soc_report("dsp_closed=/dev/adsprpc-smd\n")
+    assert (closed.dsp_node, closed.dsp_readable) == ("/dev/adsprpc-smd", False)
+
+
+# The whole
+
+
+def test_unknown_jobs_and_a_missing_sdk_are_the_users_errors():
+    with pytest.raises(InputError, match=r"unknown job 'fly'; known: export, convert"):
+        examination.examine(["fly"], {})
+    with pytest.raises(InputError, match="no SDK to examine"):
+        examination.examine([], {}, "snpe")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Nothing is looked at but the SDK's variables and what a test puts here."""
+    found = {"package_findings": [], "embedded_findings": [], "space_findings": []}
+    monkeypatch.setattr(examination, "package_findings", lambda _: found["package_findings"])
+    for name in ("embedded_findings", "space_findings"):
+        monkeypatch.setattr(examination, name, lambda name=name: found[name])
+    monkeypatch.setattr(examination, "adb_findings", lambda: [note("adb", "none")])
+    monkeypatch.delenv("SNPE_ROOT", raising=False)
+    return found
+
+
+def test_a_problem_stops_its_own_jobs_only(quick):
+    quick["package_findings"] = [problem("packages", "no torch", "install it", ["export"])]
+    assert examination.examine(["convert"], {}).can_run
+    assert not examination.examine(["convert", "export"], {}).can_run
+    assert not examination.examine([], {}).can_run
+
+
+def test_the_wheel_does_not_matter_where_an_sdk_is_named(quick, tmp_path):
+    quick["embedded_findings"] = [problem("embedded", "no wheel", "install", ["convert", "run"])]
+    assert not examination.examine(["convert"], {}).can_run
+    broken = {"SNPE_ROOT": str(tmp_path)}
+    named = examination.examine(["convert"], broken)
+    assert named.toolchain == "snpe"
+    (stopped,) = named.stopped_by("convert")
+    assert "is incomplete" in stopped.text
+    assert not examination.examine(["run"], broken).can_run
+
+
+def test_the_command_says_remedies_and_exits_by_the_asked_job(quick):
+    quick["embedded_findings"] = [ok("embedded", "all well")]
+    quick["package_findings"] = [problem("packages", "no torch", "pip install torch", ["export"])]
+    shown = CliRunner().invoke(command, ["--for", "convert"])
+    assert shown.exit_code == 0
+    assert "PROBLEM: no torch" in shown.output
+    assert "remedy: pip install torch" in shown.output
+    assert "can run (toolchain embedded)" in shown.output
+    stopped = CliRunner().invoke(command, ["--json"])
+    record = json.loads(stopped.stdout)
+    assert record["jobs"]["export"] == {"can_run": False, "stopped_by": ["no torch"]}
+    assert record["jobs"]["convert"]["can_run"]
+    assert isinstance(stopped.exception, PersondetError)
+    assert "cannot run: export" in str(stopped.exception)
+
+
+def test_this_machine_as_a_device_and_one_that_is_not_there(quick, tmp_path, monkeypatch):
+    monkeypatch.setenv("PERSONDET_DEVICE_FOLDER", str(tmp_path / "device"))
+    local = examination.examine(["device:local"], {})
+    assert local.can_run
+    assert any("no SDK is needed" in found.text for found in local.findings)
+    assert any("MB free in" in found.text for found in local.findings)
+    gone = examination.examine(["device:ssh:nobody@127.0.0.1:1"], {})
+    (found,) = gone.stopped_by("device:ssh:nobody@127.0.0.1:1")
+    assert found.remedy
+    wrong = examination.examine(["device:carrier-pigeon"], {})
+    assert "expected adb" in wrong.stopped_by("device:carrier-pigeon")[0].text
+
+
+def test_from_the_shell():
+    finished = subprocess.run(
+        [sys.executable, "-m", "persondet.cli", "doctor", "--for", "run", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode in (0, 1)
+    assert json.loads(finished.stdout)["jobs"].keys() == {"run"}
