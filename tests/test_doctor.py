@@ -6,6 +6,8 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -128,9 +130,7 @@ def test_a_script_lacks_no_libraries(tmp_path):
 
 @pytest.mark.parametrize(("free", "level"), [(10**6, "problem"), (10**9, "note"), (10**11, "ok")])
 def test_free_space(monkeypatch, free, level):
-    monkeypatch.setattr(
-        space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free})()
-    )
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
     assert {found.level for found in space.space_findings()} == {level}
 
 
@@ -301,7 +301,11 @@ def test_unknown_jobs_and_a_missing_sdk_are_the_users_errors():
 @pytest.fixture
 def quick(monkeypatch):
     """Nothing is looked at but the SDK's variables and what a test puts here."""
-    found = {"package_findings": [], "embedded_findings": [], "space_findings": []}
+    found: dict[str, list[Any]] = {
+        "package_findings": [],
+        "embedded_findings": [],
+        "space_findings": [],
+    }
     monkeypatch.setattr(examination, "package_findings", lambda _: found["package_findings"])
     for name in ("embedded_findings", "space_findings"):
         monkeypatch.setattr(examination, name, lambda name=name: found[name])
