@@ -38,7 +38,7 @@ class DlcBackend:
         self._executor = DlcExecutor(path, arch=arch)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.close)
-            self.spec = spec or _spec_of(path)
+            self.spec = spec or spec_of_dlc(path)
             if problems := list(_misfits(self.spec, self._executor)):
                 raise InputError("\n  ".join([f"{path} does not fit its spec:", *problems]))
             on_failure.pop_all()
@@ -61,7 +61,8 @@ class DlcBackend:
         self._executor.close()
 
 
-def _spec_of(path: Path) -> DetectorSpec:
+def spec_of_dlc(path: Path) -> DetectorSpec:
+    """The spec in the DLC's sidecar. Raises InputError where there is none."""
     spec = spec_beside(path)
     if spec is None:
         raise InputError(

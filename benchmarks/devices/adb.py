@@ -94,12 +94,12 @@ class AdbLink:
         text = finished.stderr + finished.stdout
         if any(sign in text for sign in ("not found", "offline", "no devices", "closed", "EOF")):
             raise self._explanation(finished)
-        raise PersondetError(f"adb {words[0]} of {words[1]} failed: {_last_line(finished)}")
+        raise PersondetError(f"adb {words[0]} of {words[1]} failed: {_complaint(finished)}")
 
     def _explanation(self, process: Finished) -> Exception:
         if self._connected:
             return DeviceLostError(
-                f"{self.name} went away in the middle ({_last_line(process)}); check its cable and "
+                f"{self.name} went away in the middle ({_complaint(process)}); check its cable and "
                 "its battery, and run again"
             )
         return _unreachable(self.name, process)
@@ -124,12 +124,14 @@ def _unreachable(name: str, process: Finished) -> InputError:
     text = process.stderr + process.stdout
     remedies = (remedy for words, remedy in _REMEDIES if words in text)
     remedy = next(remedies, "does `adb shell true` work?")
-    return InputError(f"cannot reach {name}: {_last_line(process)}; {remedy}")
+    return InputError(f"cannot reach {name}: {_complaint(process)}; {remedy}")
 
 
-def _last_line(process: Finished) -> str:
+def _complaint(process: Finished) -> str:
+    """The line of adb's own; for some failures it goes on for several."""
     lines = (process.stderr.strip() or process.stdout.strip()).splitlines()
-    return lines[-1] if lines else f"adb ended with {process.code} and said nothing"
+    own = [line for line in lines if line.startswith(("adb:", "error:"))]
+    return (own or lines[-1:] or [f"adb ended with {process.code} and said nothing"])[0]
 
 
 def _adb(words: list[str], what: str, timeout_s: float = _SHORT_S) -> Finished:

@@ -39,7 +39,7 @@ _NEEDED_PYTHON = (3, 11)
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceRuns:
+class BoardRuns:
     """What came back of one job.
 
     outputs: by name, (N, ...), one row a tensor; empty where none were asked for.
@@ -87,7 +87,7 @@ class PythonBoard:
         rounds: int = 1,
         keep_outputs: bool = True,
         timeout_s: float = 3600.0,
-    ) -> DeviceRuns:
+    ) -> BoardRuns:
         """Run each tensor (spec.input_shape, spec.input_dtype) once a round on the device.
 
         Raises InputError where the model does not run there, PersondetError where running fails or
@@ -115,7 +115,7 @@ class PythonBoard:
                 self._transport.pull(f"{self._remote}/{outputs}", place / outputs)
                 arrays = _read_outputs(place / outputs, len(tensors), self.spec, self.name)
         durations_ns = np.array(report["durations_ns"], np.int64).reshape(rounds, len(tensors))
-        return DeviceRuns(
+        return BoardRuns(
             arrays,
             durations_ns,
             report["init_ns"],

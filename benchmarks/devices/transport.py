@@ -130,6 +130,20 @@ class Transport:
         finally:
             part.unlink(missing_ok=True)
 
+    def push_folder(self, local: Path, remote: str) -> None:
+        """Copy all files of a folder, not those of folders in it, into one on the device, as one
+        archive. The device's folder is made."""
+        archive = f"{remote.rstrip('/')}.tar"
+        with tempfile.TemporaryDirectory(prefix="persondet-push-") as folder:
+            packed = Path(folder, "files.tar")
+            with tarfile.open(packed, "w") as opened:
+                for path in sorted(local.iterdir()):
+                    opened.add(path, path.name, recursive=False)
+            self.push(packed, archive)
+        self.make_folder(remote)
+        self.check(["tar", "-xf", archive, "-C", remote], what=f"unpacking on {self.name}")
+        self.check(["rm", "-f", "--", archive], what=f"removing {archive}")
+
     def pull_folder(self, remote: str, local: Path) -> None:
         """Copy all files below a device's folder into a local one, as one archive."""
         archive = f"{remote.rstrip('/')}.tar"

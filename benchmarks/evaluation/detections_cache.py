@@ -74,9 +74,9 @@ def detections_cache(model: ModelToOpen, engine: str) -> DetectionsCache:
     return DetectionsCache(cache_folder() / "detections" / name[:32])
 
 
-def engine(kind: str, backend: Backend) -> str:
+def engine(kind: str, backend: Backend, *, on_device: bool = False) -> str:
     """What executes a model of this kind, whose results another version might round otherwise."""
-    if kind not in _PACKAGES:
+    if on_device or kind not in _PACKAGES:
         return f"{kind}, {backend.device}"
     package = _PACKAGES[kind]
     return f"{kind}, {package} {metadata.version(package)}"

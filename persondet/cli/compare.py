@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from persondet.cli.device import DeviceChoice, device_options
+
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="REFERENCE MODEL...")
@@ -47,6 +49,7 @@ import click
     metavar="DIR",
     help="Draw the picture on which each model differs most, reference and model side by side.",
 )
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     models: tuple[str, ...],
@@ -59,6 +62,7 @@ def command(
     fail_below: tuple[str, ...],
     spec_path: Path | None,
     out: Path | None,
+    device: DeviceChoice | None,
     as_json: bool,
 ) -> None:
     """Compare models with the first, the REFERENCE: any of .pth, .onnx, .dlc, or a model's name.
@@ -68,6 +72,8 @@ def command(
     far the scores moved.
 
     A DLC runs on the emulated chip where there is none, a second or more a picture: --limit helps.
+    With --device, all but the REFERENCE run on the device; one model alone is compared with itself,
+    here and there.
     """
     from benchmarks import compare_report
     from benchmarks.compare import comparable_detectors, compare
@@ -75,15 +81,24 @@ def command(
     from persondet.cli import opening
     from persondet.cli.progress import progress_bar
     from persondet.errors import PersondetError
-    from persondet.images import list_images
+    from persondet.images import list_images, read_image_rgb
+    from runtime.backend import Backend
 
     pictures = list_images(image_paths)[:limit]
+    if device is not None and len(models) == 1:
+        models *= 2
     with contextlib.ExitStack() as stack:
-        backends = [
+        here = models if device is None else models[:1]
+        backends: list[Backend] = [
             stack.enter_context(contextlib.closing(opening.open_model(model, spec_path)))
-            for model in models
+            for model in here
         ]
+        there = [] if device is None else device.open(stack, models[1:], spec_path)
+        backends += there
+        models = (*here, *(f"{model} on {device}" for model in models[len(here) :]))
         detectors = comparable_detectors(models, backends, score_threshold, nms_iou, top_k)
+        for backend, detector in zip(there, detectors[len(here) :], strict=True):
+            backend.prefetch(detector.preprocess(read_image_rgb(path)) for path in pictures)
         spec = backends[0].spec
         names = (spec.scores_name, spec.boxes_name)
         limits = [parse_limit(text, above=True, output_names=names) for text in fail_above]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from persondet.cli.device import DeviceChoice, device_options
 from persondet.cli.options import NAMES
+from persondet.errors import InputError
 from persondet.wording import counted
 
 
@@ -53,6 +55,7 @@ from persondet.wording import counted
     metavar="FILE",
     help="Spec or sidecar, for a model file that came without its own.",
 )
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     model: str,
@@ -65,6 +68,7 @@ def command(
     plots: Path | None,
     no_cache: bool,
     spec_path: Path | None,
+    device: DeviceChoice | None,
     as_json: bool,
 ) -> None:
     """Measure how well MODEL finds what is annotated in pictures.
@@ -83,7 +87,9 @@ def command(
     from benchmarks.evaluation.truth import read_truth
     from persondet.cli.opening import open_model
     from persondet.cli.progress import progress_bar
+    from persondet.images import read_image_rgb
     from persondet.models import resolve_model
+    from persondet.preprocess import preprocess
     from persondet.sidecar import check_folder
     from runtime.backend import model_kind
 
@@ -92,17 +98,32 @@ def command(
 
         check_folder(plots)
 
+    if device is not None and workers > 1:
+        raise InputError("--workers are processes on this machine; with --device there are none")
     path = resolve_model(model)
     kind = model_kind(path)
-    threads = None if kind == "dlc" else 1
-    with contextlib.closing(open_model(model, spec_path, threads)) as backend:
-        spec, device = backend.spec, backend.device
+    threads = None if kind == "dlc" or device else 1
+    with contextlib.ExitStack() as stack:
+        if device is None:
+            there = None
+            backend = stack.enter_context(contextlib.closing(open_model(model, spec_path, threads)))
+        else:
+            (there,) = device.open(stack, [model], spec_path)
+            backend = there
+        spec, ran_on = backend.spec, backend.device
         truth = read_truth(data, images_root or data.parent, spec.class_names, classes, limit)
         for note in truth.notes:
             click.echo(f"note: {note}", err=True)
         to_open = ModelToOpen(path, spec, threads)
-        cache = None if no_cache else detections_cache(to_open, engine(kind, backend))
+        cache = (
+            None
+            if no_cache
+            else detections_cache(to_open, engine(kind, backend, on_device=there is not None))
+        )
         pictures = [picture.path for picture in truth.pictures]
+        if there is not None:
+            waiting = (path for path in pictures if cache is None or cache.get(path) is None)
+            there.prefetch(preprocess(read_image_rgb(path), spec) for path in waiting)
         with progress_bar("detecting", len(pictures)) as advance:
             found, cached = collect(to_open, backend, pictures, cache, workers, advance)
     if cached:
@@ -111,12 +132,12 @@ def command(
     threshold = spec.score_threshold if score_threshold is None else score_threshold
     evaluation = evaluate(truth, found, spec.input_size_hw, threshold)
     if as_json:
-        record = report.evaluation_json(evaluation, model, device)
+        record = report.evaluation_json(evaluation, model, ran_on)
         click.echo(json.dumps(record, allow_nan=False))
     else:
         from benchmarks.tables import print_to_stdout
 
-        print_to_stdout(report.title_text(evaluation, model, device))
+        print_to_stdout(report.title_text(evaluation, model, ran_on))
         for heading, summary in report.summaries(evaluation):
             print_to_stdout("", heading, report.figures_table(evaluation, summary))
             print_to_stdout("", report.sizes_table(summary))

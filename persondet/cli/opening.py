@@ -1,5 +1,6 @@
 """A MODEL, as the user names it, to a backend."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,20 @@ def open_model(model: str, spec_path: Path | None = None, threads: int | None = 
     for note in getattr(backend, "notes", ()):
         click.echo(f"note: {note}", err=True)
     return backend
+
+
+def spec_of_model(model: str, spec_path: Path | None = None) -> DetectorSpec:
+    """The spec that `open_model` would find. A DLC is not loaded for it: it may be of an SDK or for
+    a chip that is not here."""
+    path = resolve_model(model)
+    if model_kind(path) != "dlc":
+        with contextlib.closing(open_model(model, spec_path)) as backend:
+            return backend.spec
+    from runtime.dlc_backend import spec_of_dlc
+
+    if spec_path is not None and not spec_beside(path):
+        return read_spec(spec_path)
+    return spec_of_dlc(path)
 
 
 def read_spec(path: Path) -> DetectorSpec:

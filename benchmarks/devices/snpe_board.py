@@ -1,0 +1,248 @@
+"""A device with the SDK's runtime: its binaries are pushed once, and snpe-net-run runs there."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.devices.python_board import BoardRuns
+from benchmarks.devices.snpe_commands import (
+    RunSettings,
+    check_settings,
+    net_run_words,
+    throughput_words,
+)
+from benchmarks.devices.snpe_files import (
+    TARGET_VARIABLE,
+    DeviceSystem,
+    device_files,
+    device_variables,
+    sdk_target,
+)
+from benchmarks.devices.transport import Transport
+from export.process import Finished, run_process
+from export.sdk.messages import explain, explanation_lines
+from export.sdk.parsers.diagview import DiagReport, parse_diagview
+from export.sdk.parsers.throughput import Throughput, parse_throughput
+from export.sdk.raw_files import input_list, raw_input, raw_name, read_result, write_raw
+from export.sdk.sdk import Sdk, find_sdk, sdk_environment
+from persondet.errors import InputError, PersondetError
+from persondet.spec import DetectorSpec
+from runtime.backend import model_kind
+
+_TIMEOUT_S = 1800.0
+_DIAG_NAMES = ("SNPEDiag_0.log", "SNPEDiag.log")
+_SHOWN_LINES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class NetRun:
+    """outputs: by name, (N, ...); empty where they were not fetched. diagnostics: the SDK's
+    averages over the list; None where the tool wrote no log of them."""
+
+    outputs: dict[str, np.ndarray]
+    diagnostics: DiagReport | None
+
+
+class SnpeBoard:
+    """A DLC on a device with the SDK's tools. Made by `open_snpe_board`.
+
+    remote: the run's folder on the device, which holds the model. folder: of the SDK's files there.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        sdk: Sdk,
+        folder: str,
+        variables: Mapping[str, str],
+        remote: str,
+        spec: DetectorSpec,
+        settings: RunSettings,
+    ) -> None:
+        self.name = transport.name
+        self.spec = spec
+        self.settings = settings
+        self._transport, self._sdk = transport, sdk
+        self._folder, self._variables, self._remote = folder, variables, remote
+        self._count = 0
+
+    def run(self, tensors: Sequence[np.ndarray]) -> BoardRuns:
+        """Run each tensor (spec.input_shape, spec.input_dtype) once; no times.
+
+        Raises PersondetError, with the tool's own words and what is known of them, where running
+        fails or outputs of another size come back; DeviceLostError.
+        """
+        self.load(tensors)
+        outputs = self.net_run(replace(self.settings, profiling_level="off"), fetch=True).outputs
+        device = f"{self._sdk.name}, {self.settings.runtime}"
+        return BoardRuns(outputs, np.empty((0, len(tensors)), np.int64), 0, device, False, {})
+
+    def load(self, tensors: Sequence[np.ndarray]) -> None:
+        """Put the tensors on the device, as the frames that later runs take."""
+        raw = raw_input(self.spec)
+        with tempfile.TemporaryDirectory(prefix="persondet-raw-") as name:
+            folder = Path(name)
+            files = [raw_name(index, "frame") for index in range(len(tensors))]
+            for file, tensor in zip(files, tensors, strict=True):
+                write_raw(folder / file, tensor, raw)
+            rows = [Path("inputs", file) for file in files]
+            (folder / "list.txt").write_text(input_list(rows), encoding="utf-8")
+            self._transport.remove_folder(f"{self._remote}/inputs")
+            self._transport.push_folder(folder, f"{self._remote}/inputs")
+        self._count = len(tensors)
+
+    def net_run(self, settings: RunSettings, *, fetch: bool = False) -> NetRun:
+        """snpe-net-run over what was loaded, once. fetch: the outputs, too.
+
+        settings: instead of the board's own; the runtime must be one for which files were pushed.
+        """
+        check_settings(settings, self._sdk.version)
+        words = net_run_words(
+            *(settings, self._sdk.version),
+            container="model.dlc",
+            input_list="inputs/list.txt",
+            output_dir="output",
+        )
+        output = f"{self._remote}/output"
+        self._transport.remove_folder(output)  # an earlier run's results prove nothing
+        finished = self._tool("snpe-net-run", words)
+        try:
+            self._check(finished, "snpe-net-run")
+            with tempfile.TemporaryDirectory(prefix="persondet-result-") as name:
+                local = Path(name)
+                try:
+                    outputs = self._outputs(output, local) if fetch else {}
+                except PersondetError as error:
+                    raise PersondetError(f"{self.name}: {error}{_said(finished)}") from None
+                diagnostics = None
+                if settings.profiling_level != "off":
+                    diagnostics = self._diagnostics(output, local)
+                return NetRun(outputs, diagnostics)
+        finally:
+            self._transport.remove_folder(output)
+
+    def throughput(self, settings: RunSettings, duration_s: int) -> Throughput:
+        """snpe-throughput-net-run on the first loaded frame, for so many seconds."""
+        check_settings(settings, self._sdk.version)
+        frame = f"inputs/{raw_name(0, 'frame')}"
+        words = throughput_words(
+            settings, container="model.dlc", duration_s=duration_s, input_raw=frame
+        )
+        finished = self._tool("snpe-throughput-net-run", words, timeout_s=duration_s + _TIMEOUT_S)
+        self._check(finished, "snpe-throughput-net-run")
+        return parse_throughput(finished.stdout)
+
+    def _tool(self, name: str, words: Sequence[str], timeout_s: float = _TIMEOUT_S) -> Finished:
+        return self._transport.run(
+            [f"{self._folder}/bin/{name}", *words],
+            what=f"{name} on {self.name}",
+            timeout_s=timeout_s,
+            env=self._variables,
+            cwd=self._remote,
+        )
+
+    def _check(self, finished: Finished, tool: str) -> None:
+        if finished.code == 0:
+            return
+        self._transport.raise_if_full(finished.stderr + finished.stdout)
+        raise PersondetError(
+            f"{tool} of {self._sdk.name} failed on {self.name} ({self.settings.runtime}) with exit "
+            f"code {finished.code}{_said(finished)}"
+        )
+
+    def _outputs(self, output: str, local: Path) -> dict[str, np.ndarray]:
+        self._transport.pull_folder(output, local)
+        results = [read_result(local / f"Result_{n}", self.spec) for n in range(self._count)]
+        return {
+            name: np.concatenate([result[name] for result in results])
+            for name in self.spec.output_shapes
+        }
+
+    def _diagnostics(self, output: str, local: Path) -> DiagReport | None:
+        """What the host's snpe-diagview makes of the device's log."""
+        there = self._transport.checksums([f"{output}/{name}" for name in _DIAG_NAMES])
+        if not there:
+            return None
+        log = local / "diag.log"
+        self._transport.pull(next(iter(there)), log)
+        finished = run_process(
+            [self._sdk.tool("snpe-diagview"), "--input_log", log],
+            what="snpe-diagview",
+            timeout_s=_TIMEOUT_S,
+            env=sdk_environment(self._sdk.root, os.environ),
+        )
+        if finished.code != 0:
+            raise PersondetError(
+                f"snpe-diagview of {self._sdk.name} cannot read the device's log{_said(finished)}"
+            )
+        return parse_diagview(finished.stdout)
+
+
+@contextlib.contextmanager
+def open_snpe_board(
+    transport: Transport, sdk: Sdk, model: Path, spec: DetectorSpec, settings: RunSettings
+) -> Iterator[SnpeBoard]:
+    """Push the SDK's files for the device (once, by checksum) and the model, which is removed at
+    the end.
+
+    Raises InputError for what is no DLC, for settings that the SDK lacks, and where it has nothing
+    for this device.
+    """
+    if model_kind(model) != "dlc":
+        raise InputError(f"{model}: the SDK runs DLC files: convert it (`persondet convert`)")
+    check_settings(settings, sdk.version)
+    system = device_system(transport)
+    target = sdk_target(sdk, system, os.environ.get(TARGET_VARIABLE))
+    folder = f"{transport.folder}/snpe-{sdk.version}/{target}"
+    variables = device_variables(folder, system.system)
+    files = device_files(sdk, target, settings.runtime)
+    transport.push_all({f"{folder}/{name}": path for name, path in files.items()})
+    tools = [f"{folder}/{name}" for name in files if name.startswith("bin/")]
+    transport.check(["chmod", "755", *tools], what="making the SDK's tools executable")
+    with transport.run_folder() as remote:
+        transport.push(model, f"{remote}/model.dlc")
+        yield SnpeBoard(
+            transport=transport,
+            sdk=sdk,
+            folder=folder,
+            variables=variables,
+            remote=remote,
+            spec=spec,
+            settings=settings,
+        )
+
+
+def device_system(transport: Transport) -> DeviceSystem:
+    """Asked of the device."""
+    script = (
+        "if command -v getprop >/dev/null; then echo android; getprop ro.product.cpu.abi; "
+        'else echo linux; uname -m; . /etc/os-release 2>/dev/null; echo "$ID"; fi'
+    )
+    finished = transport.check(["sh", "-c", script], what=f"asking {transport.name} what it is")
+    lines = [line.strip() for line in finished.stdout.split("\n")]
+    return DeviceSystem(lines[0], lines[1], lines[2] if len(lines) > 2 else "")
+
+
+def required_sdk(environ: Mapping[str, str], device: str) -> Sdk:
+    """The SDK that the environment names. Raises InputError where it names none."""
+    sdk = find_sdk(environ)
+    if sdk is None:
+        raise InputError(
+            f"running on {device} by SNPE needs the SDK here: set SNPE_ROOT or QAIRT_SDK_ROOT to "
+            "its folder (boards that run Python need none: leave --runtime out)"
+        )
+    return sdk
+
+
+def _said(finished: Finished) -> str:
+    """The tool's last words, with cause and remedy where they are known."""
+    text = (finished.stderr.strip() + "\n" + finished.stdout.strip()).strip()
+    lines = text.splitlines()[-_SHOWN_LINES:] or ["it said nothing"]
+    known = explanation_lines(explain(text, code=finished.code))
+    return "".join(f"\n  {line}" for line in (*lines, *known))
