@@ -19,6 +19,7 @@ from export.sdk.options import (
 )
 from export.sdk.versions import Family, SdkVersion
 from persondet.errors import InputError
+from persondet.spec import DetectorSpec
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,20 @@ def toolset_of(version: SdkVersion, name: str | None = None) -> Toolset:
 
 
 def convert_plan(
-    intent: ConvertIntent, version: SdkVersion, tools: Toolset, *, onnx: Path, dlc: Path
+    intent: ConvertIntent,
+    spec: DetectorSpec,
+    version: SdkVersion,
+    tools: Toolset,
+    *,
+    onnx: Path,
+    dlc: Path,
 ) -> Plan:
-    """Raises InputError for what the version's converter lacks."""
-    keys = ["input", "output", f"source {intent.source_layout}"]
-    keys += ["uint8"] * (intent.source_dtype == "uint8")
-    if intent.dlc_layout == "source":
-        keys.append("DLC as source")
-    elif intent.source_layout != "NHWC":
-        keys.append("DLC NHWC")
+    """spec: the ONNX's. Raises InputError for what the version's converter lacks."""
+    is_nchw = spec.input_format == "float-nchw"
+    keys = ["input", "output", "source NCHW" if is_nchw else "source NHWC"]
+    keys += ["uint8"] * (spec.input_dtype == "uint8")
+    if is_nchw:
+        keys.append("DLC NHWC" if intent.dlc_layout == "nhwc" else "DLC as source")
     keys += ["float16"] * (intent.float_bits == 16)
     keys += ["no simplification"] * (not intent.simplify)
     keys += ["no batch norm folding"] * (not intent.fold_batch_norm)
@@ -103,7 +109,7 @@ def convert_plan(
     keys += ["convert for a SoC"] * (intent.soc is not None)
     values = {"input": str(onnx), "output": str(dlc), "overrides": str(intent.overrides)}
     values["convert for a SoC"] = _soc_model(intent.soc)
-    return _plan(tools.converter, version, keys, values, name=intent.input_name, product=dlc)
+    return _plan(tools.converter, version, keys, values, name=spec.input_name, product=dlc)
 
 
 def quantize_plan(

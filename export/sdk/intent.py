@@ -1,5 +1,6 @@
 """What is wanted of an SDK's tools, in words that no version of them decides."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,11 @@ _SOC = re.compile(r"[A-Za-z0-9]{3,20}", re.ASCII)
 class ConvertIntent:
     """A float DLC of one ONNX.
 
-    source_layout, source_dtype: of the ONNX input ("NCHW" or "NHWC"; "float32" or "uint8").
-    dlc_layout: "nhwc", or "source" to leave the input as the ONNX has it.
+    dlc_layout: of its input, "nhwc", or "source" to leave the input as the ONNX has it.
     float_bits: of what stays float. overrides: encodings that the DLC carries to the quantizer.
     soc: optimise for this SoC, such as sm8550.
     """
 
-    input_name: str
-    source_layout: str = "NCHW"
-    source_dtype: str = "float32"
     dlc_layout: str = "nhwc"
     float_bits: int = 32
     simplify: bool = True
@@ -76,14 +73,11 @@ class QuantizeIntent:
         check_soc(self.soc)
 
 
-def source_of(spec: DetectorSpec) -> dict[str, str]:
-    """The fields of a ConvertIntent that an ONNX's spec decides."""
-    layout = "NCHW" if spec.input_format == "float-nchw" else "NHWC"
-    return {
-        "input_name": spec.input_name,
-        "source_layout": layout,
-        "source_dtype": spec.input_dtype,
-    }
+def dlc_spec(spec: DetectorSpec, intent: ConvertIntent) -> DetectorSpec:
+    """The ONNX's spec with the input as the DLC will have it."""
+    if spec.input_format == "float-nchw" and intent.dlc_layout == "nhwc":
+        return dataclasses.replace(spec, input_format="float-nhwc")
+    return spec
 
 
 def check_soc(soc: str | None) -> None:

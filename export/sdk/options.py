@@ -25,6 +25,13 @@ LATE = (2, 25)
 AFTER_2_25 = (2, 26)
 
 Numbers = tuple[int, ...]
+# how an entry's `before` is said
+_LAST: dict[Numbers | None, str] = {
+    None: "on",
+    SNPE_2: "to 1.68",
+    LATE: "to 2.24",
+    AFTER_2_25: "alone",
+}
 
 
 @dataclass(frozen=True)
@@ -332,8 +339,7 @@ def entry_of(key: str, tool: str, version: SdkVersion) -> Entry:
 
 def covered_versions(entry: Entry) -> str:
     """`1.56 to 1.68 (snpe-dlc-quantize)`, `2.25 on (qairt-quantizer)`."""
-    last = {None: "on", SNPE_2: "to 1.68", LATE: "to 2.24", AFTER_2_25: "alone"}[entry.before]
-    return f"{dotted(entry.since)} {last} ({entry.tool})"
+    return f"{dotted(entry.since)} {_LAST[entry.before]} ({entry.tool})"
 
 
 def dotted(numbers: Numbers) -> str:

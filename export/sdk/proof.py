@@ -50,11 +50,12 @@ def prove_sdk_dlc(
     if is_old != (container.generation == SNPE_1_GENERATION):
         raise PersondetError(
             f"SDK {version} wrote a container of {container.generation}, expected "
-            f"{SNPE_1_GENERATION if is_old else 'SNPE 2.x or QAIRT'}: its tools are of several SDKs; "
-            "check PATH and PYTHONPATH"
+            f"{SNPE_1_GENERATION if is_old else 'SNPE 2.x or QAIRT'}: its tools are of several "
+            "SDKs; check PATH and PYTHONPATH"
         )
     if is_old:
-        return SdkProof(container.generation, _old_proof(container.metadata, quantized))
+        _check_old_record(container.metadata, quantized)
+        return SdkProof(container.generation, None)
     try:
         graph = read_dlc(path)
     except InputError as error:
@@ -70,7 +71,7 @@ def prove_sdk_dlc(
     return SdkProof(container.generation, DlcProof(parameters, ops))
 
 
-def _old_proof(metadata: dict[str, object], quantized: bool) -> None:
+def _check_old_record(metadata: dict[str, object], quantized: bool) -> None:
     """Raises PersondetError where the writer's own record says that it was not quantized."""
     if quantized and str(metadata.get("quantizer-command", "N/A")) == "N/A":
         raise PersondetError("the quantizer's DLC says itself that it was never quantized")

@@ -128,8 +128,12 @@ def write_inputs(
 
 def raw_name(index: int, name: str) -> str:
     """`00007_my_picture.raw`: unique by the index, and nothing that a list or a shell minds."""
-    stem = _UNSAFE.sub("_", Path(name).stem)[:_NAME_LENGTH].strip("._-") or "picture"
-    return f"{index:05d}_{stem}.raw"
+    return f"{index:05d}_{safe_name(Path(name).stem)}.raw"
+
+
+def safe_name(name: str) -> str:
+    """The name with `_` for everything but letters, digits, `_`, `.` and `-`; not empty."""
+    return _UNSAFE.sub("_", name)[:_NAME_LENGTH].strip("._-") or "file"
 
 
 def input_list(

@@ -1,29 +1,75 @@
 """`persondet convert`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from persondet.cli.sdk_options import (
+    SdkChoice,
+    chosen_sdk,
+    dry_run_input,
+    echo_dry_run,
+    echo_sdk_dlc,
+    sdk_options,
+)
+
+if TYPE_CHECKING:
+    from export.sdk.intent import ConvertIntent
+
+_OF_SDKS = ("dlc_layout", "float_bits", "simplify", "fold_batch_norm")
 
 
 @click.command()
 @click.argument("model")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="default: MODEL.dlc")
-@click.option(
-    "--toolchain",
-    type=click.Choice(["embedded"]),
-    default="embedded",
-    show_default=True,
-    help="embedded: Qualcomm's libraries from the wheel onnxruntime-qnn, no SDK",
-)
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
 @click.option("--soc", "soc_name", help="SoC to compile for, such as sm8550")
+@click.option(
+    "--dlc-layout",
+    type=click.Choice(["nhwc", "source"]),
+    default="nhwc",
+    show_default=True,
+    help="SDK: layout of the DLC's input; source: as the ONNX has it",
+)
+@click.option(
+    "--float-bits",
+    type=click.Choice(["32", "16"]),
+    default="32",
+    show_default=True,
+    help="SDK: bits of the floats",
+)
+@click.option(
+    "--simplify/--no-simplify",
+    default=True,
+    show_default=True,
+    help="SDK: let the converter simplify the ONNX",
+)
+@click.option(
+    "--fold-batch-norm/--no-fold-batch-norm",
+    default=True,
+    show_default=True,
+    help="SDK: join batch norm with its convolution",
+)
+@sdk_options
 def command(
-    model: str, output: Path | None, toolchain: str, context_binary: bool, soc_name: str | None
+    model: str, output: Path | None, context_binary: bool, soc_name: str | None, **options: Any
 ) -> None:
-    """Write MODEL as a float DLC, and prove by Qualcomm's loader that it holds the graph.
+    """Write MODEL as a float DLC, and prove that it holds the graph.
 
-    MODEL is an .onnx file; a .pth or a model's name is exported in passing.
+    MODEL is an .onnx file; a .pth or a model's name is exported in passing. Options that begin with
+    "SDK:" mean nothing to the toolchain embedded.
     """
+    choice = chosen_sdk(options, _OF_SDKS)
+    if choice is not None:
+        if context_binary:
+            raise click.UsageError(
+                "--context-binary is of the toolchain embedded; an SDK puts the compiled graph "
+                "into the DLC: persondet quantize --soc"
+            )
+        _through_sdk(model, output, choice, _intent(soc_name, options))
+        return
+
     from export.convert import convert
     from persondet.cli.dlc_output import context_soc, echo_dlc
     from persondet.cli.onnx_input import beside, onnx_of
@@ -31,3 +77,36 @@ def command(
     soc = context_soc(context_binary, soc_name)
     with onnx_of(model) as onnx_path:
         echo_dlc(convert(onnx_path, output or beside(model, ".dlc"), soc=soc))
+
+
+def _intent(soc_name: str | None, options: dict[str, Any]) -> "ConvertIntent":
+    from export.sdk.intent import ConvertIntent
+
+    return ConvertIntent(
+        dlc_layout=options["dlc_layout"],
+        float_bits=int(options["float_bits"]),
+        simplify=options["simplify"],
+        fold_batch_norm=options["fold_batch_norm"],
+        soc=soc_name and soc_name.lower(),
+    )
+
+
+def _through_sdk(
+    model: str, output: Path | None, choice: SdkChoice, intent: "ConvertIntent"
+) -> None:
+    from export.sdk.command_lines import convert_plan
+    from export.sdk.toolchain import convert
+    from persondet.cli.onnx_input import beside, onnx_of
+
+    destination = output or beside(model, ".dlc")
+    if choice.dry_run:
+        source = dry_run_input(model, choice)
+        plan = convert_plan(
+            *(intent, source.spec, choice.version, choice.tools),
+            onnx=source.onnx_path,
+            dlc=destination,
+        )
+        echo_dry_run(choice, source, [plan])
+        return
+    with onnx_of(model, choice.opset) as onnx_path:
+        echo_sdk_dlc(convert(onnx_path, destination, toolchain=choice.toolchain(), intent=intent))

@@ -9,10 +9,10 @@ import click
 
 
 @contextlib.contextmanager
-def onnx_of(model: str) -> Iterator[Path]:
+def onnx_of(model: str, opset: int | None = None) -> Iterator[Path]:
     """The ONNX file of MODEL; of a .pth or a model's name one made for the while.
 
-    Raises InputError for what is neither.
+    opset: of one that is made; None for the exporter's own. InputError for what is neither.
     """
     from persondet.models import resolve_model
     from runtime.backend import model_kind
@@ -21,13 +21,13 @@ def onnx_of(model: str) -> Iterator[Path]:
     if path.is_dir() or model_kind(path) != "pth":
         yield path
         return
-    from export.onnx_export import export_onnx
+    from export.onnx_export import DEFAULT_OPSET, export_onnx
     from persondet.checkpoint import load_checkpoint
 
     with tempfile.TemporaryDirectory(prefix="persondet-onnx-") as folder:
         exported = Path(folder, f"{stem_of(model)}.onnx")
         checkpoint = load_checkpoint(path)
-        result = export_onnx(checkpoint, exported)
+        result = export_onnx(checkpoint, exported, opset=opset or DEFAULT_OPSET)
         for note in checkpoint.notes:
             click.echo(f"note: {note}", err=True)
         click.echo(

@@ -1,11 +1,20 @@
 """`persondet quantize`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from persondet.wording import counted
+from persondet.cli.quantize_sdk import (
+    QUANTIZER_NAMES,
+    SdkJob,
+    dry_run,
+    echo_calibration,
+    intent_of,
+    quantizer_options,
+    through_sdk,
+)
+from persondet.cli.sdk_options import chosen_sdk, sdk_options, typed_options
 
 _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 
@@ -22,7 +31,7 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
     "--encodings",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="encodings of an earlier run (.encodings.json) instead of pictures",
+    help="encodings of an earlier run (.encodings.json) instead of pictures; SDK: besides them",
 )
 @click.option(
     "-o",
@@ -37,14 +46,14 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
     type=click.Choice(["8", "16"]),
     default="8",
     show_default=True,
-    help="bits of activations; weights have 8",
+    help="bits of activations",
 )
 @click.option(
     "--calibration",
-    type=click.Choice(["minmax", "percentile", "entropy", "mse"]),
+    type=click.Choice(["minmax", "percentile", "entropy", "mse", "sqnr"]),
     default="minmax",
     show_default=True,
-    help="how the range of an activation follows from its values",
+    help="how the range of an activation follows from its values; sqnr, SNPE's `enhanced`: SDK",
 )
 @click.option(
     "--max-pictures",
@@ -55,76 +64,90 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 )
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
 @click.option("--soc", "soc_name", metavar="NAME", help="SoC to compile for, such as sm8550")
+@quantizer_options
+@sdk_options
 def command(
     model: str,
     calib: Path | None,
     encodings: Path | None,
     output: Path | None,
-    per_channel: bool,
-    act_bits: str,
-    calibration: str,
-    max_pictures: int,
-    context_binary: bool,
     soc_name: str | None,
+    **options: Any,
 ) -> None:
     """Quantize MODEL on real pictures and write it as a DLC.
 
     MODEL is a float .onnx file; a .pth or a model's name is exported in passing.
 
-    Also writes the same graph as QDQ ONNX for onnxruntime (MODEL.quantized.onnx), and the encodings
-    as JSON in the form that the vendor's --quantization_overrides reads
-    (MODEL.quantized.encodings.json).
+    Without an SDK also writes the same graph as QDQ ONNX for onnxruntime (MODEL.quantized.onnx),
+    and the encodings as JSON in the form that the vendor's --quantization_overrides reads
+    (MODEL.quantized.encodings.json). Options marked "SDK" mean nothing there.
     """
+    from persondet.cli.onnx_input import beside
+
+    choice = chosen_sdk(options, QUANTIZER_NAMES)
+    destination = output or beside(model, ".quantized.dlc")
+    if choice is None:
+        if options["calibration"] == "sqnr":
+            raise click.UsageError("--calibration sqnr: of the toolchain snpe, not embedded")
+        _embedded(model, destination, calib, encodings, soc_name, options)
+    elif options["context_binary"]:
+        raise click.UsageError(
+            "--context-binary is of the toolchain embedded; with an SDK, --soc alone puts the "
+            "compiled graph into the DLC"
+        )
+    else:
+        job = SdkJob(model, destination, calib, encodings, options["max_pictures"], choice)
+        intent = intent_of(soc_name, encodings, options)
+        if choice.dry_run:
+            dry_run(job, intent, options["raw_files"])
+        elif options["raw_files"]:
+            raise click.UsageError("--raw-files goes with --dry-run; a real run removes its files")
+        else:
+            through_sdk(job, intent)
+
+
+def _embedded(
+    model: str,
+    destination: Path,
+    calib: Path | None,
+    encodings: Path | None,
+    soc_name: str | None,
+    options: dict[str, Any],
+) -> None:
     if (calib is None) == (encodings is None):
         raise click.UsageError(
             "give --calib DIR|LIST|VIDEO, or --encodings FILE of an earlier run; one of them"
         )
-    if encodings and (given := _given(_OF_CALIBRATION)):
+    if encodings and (given := typed_options(_OF_CALIBRATION)):
         raise click.UsageError(f"{', '.join(given)}: the encodings file says that already")
 
     from persondet.cli.dlc_output import context_soc, echo_dlc
-    from persondet.cli.onnx_input import beside, onnx_of
+    from persondet.cli.onnx_input import onnx_of
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
     from quantize.qdq import Scheme
     from quantize.quantizer import quantize
 
-    soc = context_soc(context_binary, soc_name)
-    chosen = calibration_set(calib, max_pictures) if calib else None
+    soc = context_soc(options["context_binary"], soc_name)
+    chosen = calibration_set(calib, options["max_pictures"]) if calib else None
     with (
         onnx_of(model) as onnx_path,
         progress_bar("calibrating", len(chosen) if chosen else None) as advance,
     ):
         result = quantize(
             onnx_path,
-            output or beside(model, ".quantized.dlc"),
+            destination,
             calibration=chosen,
             encodings=encodings,
-            scheme=Scheme(int(act_bits), per_channel) if chosen else None,
-            method=calibration,
+            scheme=Scheme(int(options["act_bits"]), options["per_channel"]) if chosen else None,
+            method=options["calibration"],
             soc=soc,
             advance=advance,
         )
     if chosen:
-        pictures = counted(len(chosen), "picture")
-        click.echo(f"calibrated on {pictures} of {chosen.source} ({calibration})")
-        if len(chosen) < 10:
-            click.echo(
-                "note: fewer than 10 pictures; 50 to 100 of the real scene are usual", err=True
-            )
+        echo_calibration(chosen, options["calibration"])
     for name in result.widened:
         click.echo(f"note: the scale of {name} was widened so that its bias fits int32", err=True)
     echo_dlc(result.dlc)
     click.echo(f"{result.qdq}: the same graph for onnxruntime")
     click.echo(f"{result.encodings}: encodings for --quantization_overrides, or for --encodings")
-
-
-def _given(names: tuple[str, ...]) -> list[str]:
-    """The options among these that the user typed."""
-    context = click.get_current_context()
-    typed = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-    return [
-        f"--{name.replace('_', '-')}"
-        for name in names
-        if context.get_parameter_source(name) in typed
-    ]

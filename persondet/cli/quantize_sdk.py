@@ -1,0 +1,143 @@
+"""The half of `persondet quantize` that goes through an SDK."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from persondet.cli.sdk_options import SdkChoice, dry_run_input, echo_dry_run, echo_sdk_dlc
+from persondet.wording import counted
+
+if TYPE_CHECKING:
+    from export.sdk.intent import QuantizeIntent
+    from quantize.calibration_set import CalibrationSet
+
+_QUANTIZER_OPTIONS = (
+    click.option("--weight-bits", type=click.Choice(["8", "16", "4"]), default="8", help="SDK"),
+    click.option("--bias-bits", type=click.Choice(["8", "32"]), help="SDK. Default: its own, 8."),
+    click.option(
+        "--weight-scheme",
+        type=click.Choice(["asymmetric", "symmetric", "unsignedsymmetric"]),
+        default="asymmetric",
+        help="SDK: how a weight's range lies about 0",
+    ),
+    click.option("--per-row", is_flag=True, help="SDK: fully connected weights: one scale a row"),
+    click.option("--cle", is_flag=True, help="SDK: cross-layer equalisation"),
+    click.option("--bias-correction", is_flag=True, help="SDK 1.x: correct biases afterwards"),
+    click.option("--native-inputs", is_flag=True, help="SDK: calibration files in uint8"),
+    click.option(
+        "--raw-files",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="SDK, with --dry-run: write the calibration files and their list into DIR",
+    ),
+)
+# each means nothing to the toolchain embedded
+QUANTIZER_NAMES = (
+    *("weight_bits", "bias_bits", "weight_scheme", "per_row", "cle", "bias_correction"),
+    *("native_inputs", "raw_files"),
+)
+
+
+@dataclass(frozen=True)
+class SdkJob:
+    """What the user named: MODEL, the quantized DLC, the calibration set, given encodings."""
+
+    model: str
+    destination: Path
+    calib: Path | None
+    encodings: Path | None
+    max_pictures: int
+    choice: SdkChoice
+
+
+def quantizer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_QUANTIZER_OPTIONS):
+        command = option(command)
+    return command
+
+
+def intent_of(
+    soc_name: str | None, encodings: Path | None, options: dict[str, Any]
+) -> "QuantizeIntent":
+    from export.sdk.intent import QuantizeIntent
+
+    same = ("per_channel", "per_row", "weight_scheme", "calibration", "cle", "bias_correction")
+    return QuantizeIntent(
+        act_bits=int(options["act_bits"]),
+        weight_bits=int(options["weight_bits"]),
+        bias_bits=int(options["bias_bits"]) if options["bias_bits"] else None,
+        apply_overrides=encodings is not None,
+        native_inputs=options["native_inputs"],
+        soc=soc_name and soc_name.lower(),
+        **{name: options[name] for name in same},
+    )
+
+
+def through_sdk(job: SdkJob, intent: "QuantizeIntent") -> None:
+    """Quantize, and say what came of it."""
+    from export.sdk.intent import ConvertIntent
+    from persondet.cli.onnx_input import onnx_of
+    from persondet.cli.progress import progress_bar
+    from quantize.calibration_set import calibration_set
+    from quantize.sdk_quantizer import quantize_with_sdk
+
+    if job.calib is None:
+        raise click.UsageError("give --calib DIR|LIST|VIDEO: an SDK quantizes on pictures")
+    chosen = calibration_set(job.calib, job.max_pictures)
+    with (
+        onnx_of(job.model, job.choice.opset) as onnx_path,
+        progress_bar("calibration files", len(chosen)) as advance,
+    ):
+        result = quantize_with_sdk(
+            onnx_path,
+            job.destination,
+            toolchain=job.choice.toolchain(),
+            calibration=chosen,
+            converting=ConvertIntent(overrides=job.encodings),
+            quantizing=intent,
+            advance=advance,
+        )
+    echo_calibration(chosen, intent.calibration)
+    echo_sdk_dlc(result)
+
+
+def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> None:
+    """Print the shell lines; with raw_files write the calibration files that they read."""
+    from export.sdk.command_lines import convert_plan, quantize_plan
+    from export.sdk.intent import ConvertIntent, dlc_spec
+    from export.sdk.raw_files import LIST_NAME
+    from quantize.calibration_set import calibration_set
+    from quantize.sdk_quantizer import check_native, write_calibration
+
+    source, converting = (
+        dry_run_input(job.model, job.choice),
+        ConvertIntent(overrides=job.encodings),
+    )
+    check_native(source.spec, intent)
+    version, tools, output = job.choice.version, job.choice.tools, job.destination
+    folder = raw_files or output.with_name(f"{output.stem}.raw")
+    plain, listed = output.with_name(f"{output.stem}.float.dlc"), folder / LIST_NAME
+    plans = [
+        convert_plan(converting, source.spec, version, tools, onnx=source.onnx_path, dlc=plain),
+        quantize_plan(intent, version, tools, dlc=plain, input_list=listed, output=output),
+    ]
+    if raw_files is None:
+        comments = [f"{listed}: `persondet quantize` writes it, with --raw-files {folder} --calib"]
+    elif job.calib is None:
+        raise click.UsageError("--raw-files needs --calib DIR|LIST|VIDEO")
+    else:
+        chosen = calibration_set(job.calib, job.max_pictures)
+        spec = dlc_spec(source.spec, converting)
+        write_calibration(chosen, spec, folder, native=intent.native_inputs)
+        comments = []
+    echo_dry_run(job.choice, source, plans, comments)
+
+
+def echo_calibration(chosen: "CalibrationSet", calibration: str) -> None:
+    pictures = counted(len(chosen), "picture")
+    click.echo(f"calibrated on {pictures} of {chosen.source} ({calibration})")
+    if len(chosen) < 10:
+        click.echo("note: fewer than 10 pictures; 50 to 100 of the real scene are usual", err=True)
