@@ -6,11 +6,12 @@ its classes are read from the keys and shapes. Our own files carry their spec.
 
 import dataclasses
 import io
+import json
 import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,16 @@ _LANDMARKS = "landmark_headers."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint: the network in eval mode, and what was noticed while loading."""
+    """A loaded checkpoint: the network in eval mode, and what was noticed while loading.
+
+    training: how it was trained, as `persondet train` says it; empty where the file does not.
+    """
 
     spec: DetectorSpec
     network: SSD
     notes: tuple[str, ...]
     path: Path
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_checkpoint(
@@ -82,20 +87,49 @@ def load_checkpoint(
                 "(--anchor-ratios gives another)"
             )
     network = _filled_network(path, spec, weights)
-    return Checkpoint(spec, network, tuple(notes), path)
+    return Checkpoint(spec, network, tuple(notes), path, _training_record(content))
 
 
-def save_checkpoint(path: Path, network: torch.nn.Module, spec: DetectorSpec) -> None:
+def save_checkpoint(
+    path: Path,
+    network: torch.nn.Module,
+    spec: DetectorSpec,
+    training: Mapping[str, Any] | None = None,
+) -> None:
     """Write the network's state_dict together with its spec. Equal weights give equal bytes."""
     with replacing(Path(path)) as temporary:
-        temporary.write_bytes(checkpoint_bytes(network, spec))
+        temporary.write_bytes(checkpoint_bytes(network, spec, training))
 
 
-def checkpoint_bytes(network: torch.nn.Module, spec: DetectorSpec) -> bytes:
-    """The content of a checkpoint file; equal weights give equal bytes."""
+def checkpoint_bytes(
+    network: torch.nn.Module,
+    spec: DetectorSpec,
+    training: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> bytes:
+    """The content of a checkpoint file; equal weights give equal bytes.
+
+    training: how it was trained, JSON-ready. dtype: of the tensors; they load as float32.
+    """
+    weights = {
+        key: _plain(value, dtype).cpu() if value.is_floating_point() else value.cpu()
+        for key, value in network.state_dict().items()
+    }
+    content = {"state_dict": weights, "spec": spec_to_json(spec)}
+    if training:
+        content["training"] = json.dumps(training)
     buffer = io.BytesIO()  # torch writes a file's own name into the file, but not a buffer's
-    torch.save({"state_dict": network.state_dict(), "spec": spec_to_json(spec)}, buffer)
+    torch.save(content, buffer)
     return buffer.getvalue()
+
+
+def _training_record(content: Any) -> Mapping[str, Any]:
+    text = content.get("training") if isinstance(content, Mapping) else None
+    try:
+        record = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _read(path: Path) -> Any:
@@ -172,9 +206,9 @@ def _float_tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
     return weights
 
 
-def _plain(value: Tensor) -> Tensor:
-    """float32 in rows, a copy: a channels-last 1x1 weight would still steer torch's kernels."""
-    return value.detach().float().clone(memory_format=torch.contiguous_format)
+def _plain(value: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """In rows, a copy: a channels-last 1x1 weight would still steer torch's kernels."""
+    return value.detach().to(dtype).clone(memory_format=torch.contiguous_format)
 
 
 def _is_float_tensor(value: Any) -> bool:

@@ -1,12 +1,15 @@
 """`persondet train` from annotations to a checkpoint that goes on, in one process and in two."""
 
 import json
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from persondet.checkpoint import load_checkpoint
@@ -54,7 +57,11 @@ def test_a_run_writes_all_that_it_promises_and_resumes(folder: Path, tmp_path: P
     assert "starting from random weights" in result.stderr
     names = {path.name for path in out.iterdir()}
     assert {"best.pth", "last.pth", "state.pt", "log.jsonl", "config.json", "curves.png"} <= names
-    assert load_checkpoint(out / "best.pth").spec == detector_spec(F38, width_mult=0.25)
+    best = load_checkpoint(out / "best.pth")
+    threshold = best.spec.score_threshold
+    assert best.spec == replace(detector_spec(F38, width_mult=0.25), score_threshold=threshold)
+    assert best.training["config"]["epochs"] == 2 and best.training["images"] == 8
+    assert list((out / "tensorboard").glob("events.*"))
     assert [record["epoch"] for record in read_log(out / "log.jsonl")] == [0, 1]
 
     again = CliRunner().invoke(command, arguments(folder, out, "--resume"), catch_exceptions=False)
@@ -70,6 +77,40 @@ def test_a_run_starts_from_another_checkpoint(folder: Path, tmp_path: Path) -> N
         command, arguments(folder, tmp_path / "b", *start), catch_exceptions=False
     )
     assert f"starting from {tmp_path / 'a' / 'last.pth'}" in result.stderr
+
+
+def test_a_signal_ends_the_step_and_the_rest_is_learnt_alike(folder: Path, tmp_path: Path) -> None:
+    """Through the workers' processes too, and in the middle of an epoch."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    longer = ["--epochs", "3", "--batch-size", "1", "--workers", "1"]
+    CliRunner().invoke(command, arguments(folder, whole, *longer), catch_exceptions=False)
+    train = [sys.executable, "-m", "persondet.cli", "train", *arguments(folder, parts, *longer)]
+    with subprocess.Popen(train, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None and run.stderr is not None
+        run.stdout.readline()  # the first epoch has ended
+        run.send_signal(signal.SIGTERM)
+        errors = run.stderr.read()
+        assert run.wait(60) == 128 + signal.SIGTERM, errors
+    assert "--resume goes on there" in errors and "Traceback" not in errors
+    resumed = arguments(folder, parts, *longer, "--resume")
+    CliRunner().invoke(command, resumed, catch_exceptions=False)
+    one, other = (load_checkpoint(out / "last.pth").network.state_dict() for out in (whole, parts))
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def test_a_damaged_state_and_another_network_are_refused(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = arguments(folder, out, "--epochs", "1")
+    CliRunner().invoke(command, first, catch_exceptions=False)
+    other = folder / "other.json"
+    other.write_text(spec_to_json(detector_spec(F38, width_mult=0.25, anchor_ratios=[1.0])))
+    result = CliRunner().invoke(command, [*first, "--resume", "--model", str(other)])
+    assert "made with another network or other anchors" in str(result.exception)
+    state = out / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    result = CliRunner().invoke(command, [*first, "--resume"])
+    assert "cannot resume from" in str(result.exception) and "damaged" in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,9 @@ def validator(
 ) -> Callable[[nn.Module], Mapping[str, float]]:
     """A function from a network in eval mode to figures on the truth.
 
-    score, by which the best checkpoint is chosen, is AP50; ap, ap50, mr2 and recall at the spec's
-    threshold come along. A figure that is not defined is 0, or 1 for the miss rate.
+    score, by which the best checkpoint is chosen, is AP50; ap, ap50, mr2, recall at the spec's
+    threshold, and best_threshold, that of the best F1, come along. A figure that is not defined is
+    0, or 1 for the miss rate.
     """
 
     def figures(network: nn.Module) -> Mapping[str, float]:
@@ -49,12 +50,14 @@ def validator(
         found = [find_in(detector, picture.path) for picture in truth.pictures]
         evaluation = evaluate(truth, found, spec.input_size_hw, spec.score_threshold, resamples=0)
         values = {name: figure.value for name, figure in evaluation.total.figures.items()}
+        best = evaluation.total.best
         return {
             "score": values["ap50"] or 0.0,
             "ap": values["ap"] or 0.0,
             "ap50": values["ap50"] or 0.0,
             "mr2": 1.0 if values["mr2"] is None else values["mr2"],
             "recall": values["recall"] or 0.0,
+            "best_threshold": round(best.threshold, 3) if best else 0.0,
         }
 
     return figures

@@ -1,7 +1,9 @@
 """Ctrl-C, SIGTERM and SIGHUP as one exception, which never comes in the middle of an import."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _TRY_AGAIN_S = 0.02
@@ -28,6 +30,35 @@ def interrupt_by(*numbers: int) -> None:
         if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(number, _interrupt)
             signal.signal(signal.SIGALRM, _interrupt)
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Within the block a first signal only makes what is yielded true, so that a step of work can
+    end; a second one interrupts. The first is raised as Interruption at the block's end."""
+    came: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        if came:
+            raise Interruption(number)
+        came.append(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {
+        number: signal.signal(number, remember)
+        for number in numbers
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise Interruption(came[0])
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--model", required=True, help="A network (f38 for short), or a spec's JSON.")
-@click.option("--val", metavar="DATA", help="Data that the best checkpoint is chosen on.")
+@click.option(
+    "--val",
+    multiple=True,
+    metavar="DATA",
+    help="Data that the best checkpoint is chosen on; may be given more than once.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR")
 @click.option(
     "--init",
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
 def command(
     data: tuple[str, ...],
     model: str,
-    val: str | None,
+    val: tuple[str, ...],
     out: Path,
     init: str | None,
     classes: tuple[str, ...] | None,
@@ -52,20 +57,24 @@ def command(
 ) -> None:
     """Train a detector on DATA: FORMAT:ANNOTATIONS:IMAGES, such as coco:train.json:images/.
 
-    Writes into --out: best.pth (by AP50 on --val), last.pth, state.pt to --resume from, log.jsonl,
-    curves.png, and config.json. Ctrl-C keeps what is needed to resume. Under torchrun, every
-    process trains on its share.
+    Writes into --out: best.pth (by AP50 on --val; its score threshold is that of the best F1
+    there), last.pth, state.pt to --resume from, log.jsonl, curves.png, config.json, and scalars for
+    TensorBoard where that is installed. Ctrl-C ends the step and keeps what is needed to resume;
+    a second one ends at once. Under torchrun, every process trains on its share.
     """
     import dataclasses
 
     import torch
 
+    from persondet.cli.interruption import asked_to_stop
     from persondet.cli.opening import open_spec
     from persondet.cli.progress import progress_bar
     from persondet.data.sources import open_datasets
     from persondet.data.summary import summary_lines
     from persondet.networks import build_network
+    from persondet.sidecar import replacing
     from persondet.training.config import config_to_dict
+    from persondet.training.scalars import scalar_log
     from persondet.training.trainer import Run, train
 
     spec = open_spec(model)
@@ -77,22 +86,42 @@ def command(
     training_set = open_datasets(data, spec.class_names[1:])
     network = build_network(spec)
     notes = [] if resume else _start(network, init, training_set, spec, config)
+    origin = {
+        "data": list(data),
+        "val": list(val),
+        "init": init,
+        "images": len(training_set.samples),
+        "boxes": training_set.num_boxes,
+    }
     if shard == 0:
         out.mkdir(parents=True, exist_ok=True)
-        record = {"data": list(data), "val": val, "init": init}
-        text = json.dumps(record | {"config": config_to_dict(config)}, indent=2)
-        (out / "config.json").write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(origin | {"config": config_to_dict(config)}, indent=2)
+        with replacing(out / "config.json") as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
         for line in (*summary_lines(training_set), *notes, text):
             click.echo(line, err=True)
     evaluate = _evaluator(val, spec, device) if val and shard == 0 else None
     batches = len(training_set.samples) * config.epochs // config.batch_size
-    with progress_bar("training", batches, shown=shard == 0) as advance:
+    with (
+        scalar_log(out, shown=shard == 0) as log_scalars,
+        progress_bar("training", batches, shown=shard == 0) as advance,
+        asked_to_stop() as stop,
+    ):
+
+        def report(record: Mapping[str, Any]) -> None:
+            _echo_epoch(record)
+            log_scalars(record)
+
         run = Run(
             *(spec, config, training_set, out, evaluate, device, shard, shards),
-            report=_echo_epoch,
+            report=report,
             on_step=advance,
+            stop=stop,
+            origin=origin,
         )
         progress = train(run, network, resume=resume)
+        if stop() and shard == 0:
+            click.echo(f"stopped after step {progress.step}; --resume goes on there", err=True)
     if shards > 1:
         torch.distributed.destroy_process_group()
     if shard == 0:
@@ -155,12 +184,14 @@ def _start(
     return [f"starting from {init}", *checkpoint.notes, *notes]
 
 
-def _evaluator(val: str, spec: "DetectorSpec", device: str) -> Callable[[Any], Mapping[str, float]]:
+def _evaluator(
+    val: tuple[str, ...], spec: "DetectorSpec", device: str
+) -> Callable[[Any], Mapping[str, float]]:
     from benchmarks.evaluation.truth import truth_of
     from benchmarks.evaluation.validation import validator
     from persondet.data.sources import open_datasets
 
-    truth = truth_of(open_datasets([val], spec.class_names[1:]), spec.class_names)
+    truth = truth_of(open_datasets(val, spec.class_names[1:]), spec.class_names)
     return validator(truth, spec, device)
 
 

@@ -51,8 +51,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         problems = [
             f"{name} is {getattr(self, name)}, expected at least {least}"
-            for name, least in (("epochs", 1), ("batch_size", 1), ("workers", 0), ("patience", 0),
-                ("freeze_first", 0))
+            for name, least in (
+                ("epochs", 1),
+                ("batch_size", 1),
+                ("workers", 0),
+                ("patience", 0),
+                ("freeze_first", 0),
+            )
             if getattr(self, name) < least
         ]
         if self.schedule not in SCHEDULES:

@@ -136,13 +136,19 @@ def training_loader(
         drop_last=len(data.samples) >= config.batch_size,
         persistent_workers=config.workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
     )
 
 
-def _one_thread(_worker: int) -> None:
+def _begin_worker(_worker: int) -> None:
+    """One thread each; Ctrl-C reaches a terminal's whole group, and only the trainer may act."""
+    import signal
+
     import cv2
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ from persondet.training.state import MovingAverage, learning_rate, optimizer_for
 # A network in eval mode to figures; "score" is what best.pth is chosen by, larger is better.
 Evaluator = Callable[[nn.Module], Mapping[str, float]]
 STATE_FILE, LAST_FILE, BEST_FILE, LOG_FILE = "state.pt", "last.pth", "best.pth", "log.jsonl"
+_STATE_KEYS = {"network", "average", "average_updates", "optimizer", "scaler", "progress"} | {
+    "config",
+    "spec",
+}
 
 
 @dataclass
@@ -44,7 +48,8 @@ class Progress:
 class Run:
     """What a run is given. report: called with each record of the log; on_step: after each batch.
 
-    shard, shards: of torchrun's processes; only shard 0 writes.
+    origin: of the data and the first weights, JSON-ready; it goes into the checkpoints with the
+    configuration. shard, shards: of torchrun's processes; only shard 0 writes.
     """
 
     spec: DetectorSpec
@@ -58,23 +63,29 @@ class Run:
     report: Callable[[Mapping[str, Any]], None] = lambda record: None
     on_step: Callable[[], None] = lambda: None
     stop: Callable[[], bool] = field(default=lambda: False)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(run: Run, network: SSD, *, resume: bool = False) -> Progress:
     """Train until the last epoch, the patience or `run.stop` ends it; returns where it stands.
 
-    Writes into the folder: state.pt (to resume), last.pth and best.pth (the moving average),
-    log.jsonl. Raises PersondetError where a loss is not finite, naming the batch's pictures;
-    InputError where there is nothing to resume.
+    `run.stop` is asked after each step, so that what resumes goes on with the same losses. Writes
+    into the folder: state.pt (to resume), last.pth and best.pth (the moving average), log.jsonl.
+    Raises PersondetError where a loss is not finite, naming the batch's pictures, and where a
+    process that reads pictures dies; InputError where there is nothing to resume.
     """
     trainer = _Trainer(run, network)
     if resume:
         trainer.load()
     try:
         trainer.run_epochs()
-    except KeyboardInterrupt:
-        trainer.save()
-        raise
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise PersondetError(
+            f"a process that reads pictures has ended ({error}); where memory ran out, lower "
+            f"--workers or --batch-size. --resume goes on from {run.folder / STATE_FILE}"
+        ) from error
     return trainer.progress
 
 
@@ -137,7 +148,7 @@ class _Trainer:
             batches, pictures = batches + 1, pictures + len(batch.names)
             progress.batch, progress.step = progress.batch + 1, progress.step + 1
             self.run.on_step()
-            if self.run.stop():
+            if self._asked_to_stop():
                 return None
         seconds = time.perf_counter() - started
         return {
@@ -148,6 +159,14 @@ class _Trainer:
             "localisation_loss": sums[1] / max(1, batches),
             "images_per_s": pictures * self.run.shards / max(seconds, 1e-9),
         }
+
+    def _asked_to_stop(self) -> bool:
+        """Alike in all processes: one that went on alone would wait for the others for ever."""
+        if self.run.shards == 1:
+            return self.run.stop()
+        asked = torch.tensor(int(self.run.stop()), device=self.run.device)
+        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+        return bool(asked)
 
     def _step(self, batch: Batch) -> tuple[float, float]:
         device = self.run.device
@@ -189,8 +208,19 @@ class _Trainer:
         figures = dict(self.run.evaluate(self.averaged.eval()))
         if figures["score"] > progress.best_score:
             progress.best_score, progress.best_epoch = figures["score"], progress.epoch - 1
-            save_checkpoint(self.run.folder / BEST_FILE, self.averaged, self.run.spec)
+            spec = self.run.spec
+            if threshold := figures.get("best_threshold"):
+                spec = replace(spec, score_threshold=threshold)
+            self._save_checkpoint(BEST_FILE, spec)
         return figures
+
+    def _save_checkpoint(self, name: str, spec: DetectorSpec) -> None:
+        training = {
+            **self.run.origin,
+            "config": config_to_dict(self.run.config),
+            "epoch": self.progress.epoch,
+        }
+        save_checkpoint(self.run.folder / name, self.averaged, spec, training)
 
     def _log(self, record: Mapping[str, Any]) -> None:
         if self.run.shard != 0:
@@ -203,7 +233,7 @@ class _Trainer:
         """last.pth and what resuming needs; both whole or not at all."""
         if self.run.shard != 0:
             return
-        save_checkpoint(self.run.folder / LAST_FILE, self.averaged, self.run.spec)
+        self._save_checkpoint(LAST_FILE, self.run.spec)
         buffer = io.BytesIO()
         torch.save(
             {
@@ -225,12 +255,17 @@ class _Trainer:
         path = self.run.folder / STATE_FILE
         if not path.exists():
             raise InputError(f"nothing to resume: {path} does not exist")
-        state = torch.load(path, map_location=self.run.device, weights_only=True)
-        if state["config"] != json.dumps(config_to_dict(self.run.config)):
-            raise InputError(
-                f"{path} was made with another configuration; resume with the same one, or "
-                "start anew in another folder"
-            )
+        state = _read_state(path, self.run.device)
+        given = {
+            "configuration": json.dumps(config_to_dict(self.run.config)),
+            "network or other anchors": spec_to_json(self.run.spec),
+        }
+        for what, key in zip(given, ("config", "spec"), strict=True):
+            if state[key] != given[what]:
+                raise InputError(
+                    f"{path} was made with another {what}; resume with the same one, or start "
+                    "anew in another folder"
+                )
         self.network.load_state_dict(state["network"])
         if self.average:
             self.average.network.load_state_dict(state["average"])
@@ -238,3 +273,18 @@ class _Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
+
+
+def _read_state(path: Path, device: str) -> dict[str, Any]:
+    """What `_Trainer.save` wrote. Raises InputError where the file is damaged or another kind."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        missing = _STATE_KEYS - set(state)
+    except Exception as error:  # a damaged pickle can make the reader raise anything
+        raise InputError(
+            f"cannot resume from {path}: it is damaged or no training state "
+            f"({type(error).__name__}); start anew, from last.pth with --init"
+        ) from None
+    if missing:
+        raise InputError(f"cannot resume from {path}: it lacks {', '.join(sorted(missing))}")
+    return state
