@@ -1,14 +1,17 @@
 """What `persondet info` shows: tables, JSON, CSV."""
 
 import csv
+import dataclasses
 import io
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import MIB, mib_text, snpe_scaled
 from benchmarks.model_info import ModelInfo, Port
+from runtime.qairt.generation import Loader, Origin
+from runtime.qairt.graph import Encoding
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,21 +53,40 @@ def info_json(info: ModelInfo) -> dict[str, Any]:
             for layer in figures.layers
         ],
         "metadata": info.metadata,
+        "origin": origin_json(info.origin) if info.origin else None,
         "sidecar": info.sidecar,
         "notes": list(info.notes),
     }
 
 
 def _port_json(port: Port) -> dict[str, Any]:
-    encoding = None
-    if port.encoding is not None:
-        encoding = {
-            "scales": list(port.encoding.scales),
-            "offsets": list(port.encoding.offsets),
-            "axis": port.encoding.axis,
-        }
+    encoding = encoding_json(port.encoding)
     shape = list(port.shape)
     return {"name": port.name, "shape": shape, "dtype": port.dtype, "encoding": encoding}
+
+
+def encoding_json(encoding: Encoding | None) -> dict[str, Any] | None:
+    if encoding is None:
+        return None
+    return {
+        "scales": list(encoding.scales),
+        "offsets": list(encoding.offsets),
+        "axis": encoding.axis,
+    }
+
+
+def origin_json(origin: Origin) -> dict[str, Any]:
+    """Where a DLC comes from and what loads it."""
+    return {
+        "generation": origin.generation,
+        "version": origin.version,
+        "model_format": origin.model_format,
+        "is_quantized": origin.is_quantized,
+        "steps": [dataclasses.asdict(step) for step in origin.steps],
+        "runtimes": [dataclasses.asdict(loader) for loader in origin.runtimes],
+        "processors": [dataclasses.asdict(loader) for loader in origin.processors],
+        "notes": list(origin.notes),
+    }
 
 
 def layers_csv(info: ModelInfo) -> str:
@@ -127,18 +149,35 @@ def _shape(shape: Iterable[int]) -> str:
 
 
 def _port_text(port: Port) -> str:
-    text = f"{port.name} {port.dtype} {_shape(port.shape)}"
-    if port.encoding is None:
-        return text
-    encoding = port.encoding
-    if encoding.axis is not None:
-        return f"{text}, {len(encoding.scales)} encodings along axis {encoding.axis}"
-    return f"{text}, real = (stored {encoding.offsets[0]:+d}) * {encoding.scales[0]:.8g}"
+    return f"{port.name} {port.dtype} {_shape(port.shape)}{encoding_text(port.encoding)}"
+
+
+def encoding_text(encoding: Encoding | None) -> str:
+    """To go after a port's name and shape; nothing for a float one."""
+    if encoding is None:
+        return ""
+    if encoding.axis is not None or not encoding.scales:
+        return f", {len(encoding.scales)} encodings along axis {encoding.axis}"
+    return f", real = (stored {encoding.offsets[0]:+d}) * {encoding.scales[0]:.8g}"
+
+
+def origin_lines(origin: Origin) -> list[tuple[str, str]]:
+    """Labels and texts: the container's generation, how it was made, what loads it."""
+    lines = [("Container", origin.title)]
+    lines += [("Written by", str(step)) for step in origin.steps]
+    lines += [("Command", step.short_command) for step in origin.steps]
+    lines += [("Loads in", _loader_text(loader)) for loader in origin.runtimes]
+    lines += [("There runs on", _loader_text(loader)) for loader in origin.processors]
+    return lines + [("Note", note) for note in origin.notes]
+
+
+def _loader_text(loader: Loader) -> str:
+    return f"{loader.name}: {'yes' if loader.loads else 'no'}, {loader.why}"
 
 
 def _made_lines(info: ModelInfo) -> list[tuple[str, str]]:
     """Who wrote the file: the DLC's own metadata, then the sidecar."""
-    lines = [("Written by", text) for text in _writers(info.metadata or {})]
+    lines = origin_lines(info.origin) if info.origin else []
     if info.sidecar:
         sources = ", ".join(
             f"{source['name']} (sha256 {source['sha256'][:12]})"
@@ -149,23 +188,6 @@ def _made_lines(info: ModelInfo) -> list[tuple[str, str]]:
         lines += [("Made from", sources)] if sources else []
         lines.append(("Made with", versions))
     return lines
-
-
-def _writers(metadata: Mapping[str, Any]) -> list[str]:
-    """QAIRT keeps a list of generations, each a converter's record; SNPE plain keys."""
-    if "converter-command" in metadata:
-        keys = ("converter-command", "converter-version", "quantizer-command", "model-version")
-        return [f"{key} {metadata[key]}" for key in keys if metadata.get(key)]
-    writers = []
-    for entry in metadata.values():
-        generations = entry.get("dlcGenerationInfo", []) if isinstance(entry, dict) else []
-        for generation in generations:
-            for record in generation.values():
-                if isinstance(record, dict) and record.get("tool"):
-                    version = record.get("converterVersion", "of unknown version")
-                    when = record.get("timestamp", "")
-                    writers.append(f"{record['tool']} {version} {when}".strip())
-    return writers
 
 
 def dump_json(value: Any) -> str:

@@ -12,6 +12,8 @@ from persondet.sidecar import read_sidecar
 from persondet.spec import DetectorSpec
 from persondet.zoo import detector_spec
 from runtime.backend import model_kind
+from runtime.qairt.container import check_container
+from runtime.qairt.generation import Origin, origin_of
 from runtime.qairt.graph import Encoding
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ class ModelInfo:
 
     network: the zoo's name, where the file or its sidecar tells. file_bytes: None without a file.
     op_counts: every op of the file, those that are no layers included, most frequent first.
-    metadata: what a DLC's writer recorded. sidecar: the one beside the file. notes: what was
-    noticed on the way.
+    metadata: what a DLC's writer recorded; origin: what that means. sidecar: the one beside the
+    file. notes: what was noticed on the way.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ModelInfo:
     outputs: tuple[Port, ...]
     op_counts: Mapping[str, int]
     metadata: Mapping[str, Any] | None = None
+    origin: Origin | None = None
     sidecar: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
@@ -126,12 +129,14 @@ def _of_dlc(path: Path) -> dict[str, Any]:
         graph = dlc_layer_graph(dlc)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    is_quantized = any(tensor.encoding for tensor in dlc.tensors.values())
     return {
         "figures": figures_of(graph),
         "inputs": ports(dlc.inputs),
         "outputs": ports(dlc.outputs),
         "op_counts": dict(Counter(op.type for op in dlc.ops).most_common()),
         "metadata": dlc.metadata,
+        "origin": origin_of(check_container(path), is_quantized=is_quantized),
     }
 
 

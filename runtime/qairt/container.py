@@ -28,7 +28,8 @@ class DlcContainer:
 
     generation: "SNPE 1.x", "SNPE 2.x" or "QAIRT".
     model_version: major and minor of the `model` entry's header; None where it has none.
-    metadata: the writer's own record (tool, version, command), as found.
+    metadata: the writer's own record (tool, version, command), as found. without_crc: whether the
+    writer left the CRC of an entry zero.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class DlcContainer:
     model_version: tuple[int, int] | None
     metadata: dict[str, Any] = field(repr=False)
     entries: dict[str, int] = field(repr=False)  # name: bytes
+    without_crc: bool = False
 
 
 def check_container(path: Path) -> DlcContainer:
@@ -66,7 +68,17 @@ def check_container(path: Path) -> DlcContainer:
         model_version=_model_version(entries["model"]),
         metadata=_metadata(path, entries),
         entries={name: len(content) for name, content in entries.items()},
+        without_crc=any(info.CRC == 0 and info.file_size > 0 for info in infos),
     )
+
+
+def entry_bytes(container: DlcContainer, name: str) -> bytes:
+    """An entry of a container that was checked. Raises InputError where the file has changed."""
+    data = _read_bytes(container.path)
+    for info in _entry_infos(container.path, data):
+        if info.filename == name:
+            return _stored_bytes(container.path, data, info)
+    raise InputError(f"{container.path} has no entry `{name}`; {_REMEDY}")
 
 
 def repack(source: Path, destination: Path) -> None:

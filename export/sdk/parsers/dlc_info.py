@@ -49,7 +49,8 @@ class ScaledCount:
 
 @dataclass(frozen=True)
 class TableLayer:
-    """A row of the table. inputs, outputs: tensor names, without types; shape: of the output.
+    """A row of the table. inputs, outputs: tensor names, without types; shape: of the first
+    output.
 
     runtimes: letters out of A D G C (AIP, DSP, GPU, CPU), as the SDK assumes for the processor that
     its note names. attributes: the Parameters column.
@@ -200,7 +201,14 @@ def _add_row(layers: list[TableLayer], row: Sequence[str]) -> None:
     index, name, kind, source, target, shape, runtimes, attribute = row
     if index.isdecimal() and len(index) < 10:
         layer = TableLayer(
-            int(index), name, kind, (), (), _shape(shape, "x"), runtimes.replace(" ", ""), {}
+            int(index),
+            name,
+            kind,
+            (),
+            (),
+            _shape(shape.partition(",")[0], "x"),
+            runtimes.replace(" ", ""),
+            {},
         )
     elif not index and layers:
         layer = layers.pop()
@@ -211,16 +219,17 @@ def _add_row(layers: list[TableLayer], row: Sequence[str]) -> None:
     layers.append(
         replace(
             layer,
-            inputs=(*layer.inputs, *_tensor(source)),
-            outputs=(*layer.outputs, *_tensor(target)),
+            inputs=(*layer.inputs, *_tensors(source)),
+            outputs=(*layer.outputs, *_tensors(target)),
             attributes={**layer.attributes, **added},
         )
     )
 
 
-def _tensor(cell: str) -> tuple[str, ...]:
-    found = _CELL.fullmatch(cell)
-    return (found["name"],) if found and found["name"] else ()
+def _tensors(cell: str) -> tuple[str, ...]:
+    """Names of a cell, one or several; commas within brackets belong to a type."""
+    found = (_CELL.fullmatch(part.strip()) for part in re.split(r", (?![^()]*\))", cell))
+    return tuple(cell["name"] for cell in found if cell and cell["name"])
 
 
 def _shape(text: str, separator: str) -> tuple[int, ...]:
