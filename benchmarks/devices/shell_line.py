@@ -16,6 +16,7 @@ from persondet.errors import InputError, PersondetError
 
 _PID = "persondet-pid="
 _EXIT = "persondet-exit="
+_BEGINNING = f'echo {_PID}$$; exec "$@"'
 _ENDING = f"; code=$?; echo; echo {_EXIT}$code"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KILL_TIMEOUT_S = 15.0
@@ -37,8 +38,8 @@ def shell_line(
     if env:
         words = ["env", *(f"{_variable(name)}={value}" for name, value in env.items()), *words]
     place = f"cd {_quoted(cwd)} && " if cwd else ""
-    command = " ".join(map(_quoted, words))
-    return f"({place}exec {command}) & echo {_PID}$!; wait $!{_ENDING}"
+    command = " ".join(map(_quoted, ["sh", "-c", _BEGINNING, "sh", *words]))
+    return f"{place}{command} < /dev/null{_ENDING}"
 
 
 def receiving_line(remote: str) -> str:
