@@ -63,7 +63,9 @@ class Unaccounted:
 class SettingLatency:
     """What the runs of one setting say; `runs` as they came, after those that warmed up.
 
-    total, init: over the runs; init is None where none was measured.
+    total, init: over the runs; init is None where none was measured. parts_p50_us, layers and
+    unaccounted are of the runs that timed layers, which may be others and slower.
+    layer_timing: how much slower; None where the runs themselves timed layers.
     drift: the last third of the runs against the first; None with too few runs.
     unaccounted: None where the device gave no layers.
     """
@@ -76,6 +78,7 @@ class SettingLatency:
     layers: tuple[LayerStatistics, ...]
     drift: MedianRatio | None
     unaccounted: Unaccounted | None
+    layer_timing: MedianRatio | None = None
 
     @property
     def frames_per_second(self) -> float:
@@ -91,18 +94,21 @@ class SettingLatency:
         return tuple(layer for layer in self.layers if layer.is_fallback)
 
 
-def summarise(setting: Setting, runs: Sequence[DeviceRun]) -> SettingLatency:
-    """Statistics of one setting's runs. Raises PersondetError for no run, or a total that is not a
-    positive number."""
-    if not runs or not all(0 < run.total_us < float("inf") for run in runs):
-        raise PersondetError(
-            f"{setting.label}: expected runs with a positive time each, got "
-            f"{[run.total_us for run in runs]}; the device's log holds no usable time"
-        )
-    totals_us = [run.total_us for run in runs]
+def summarise(
+    setting: Setting, runs: Sequence[DeviceRun], layer_runs: Sequence[DeviceRun] = ()
+) -> SettingLatency:
+    """Statistics of one setting's runs.
+
+    layer_runs: where timing layers slows a run down, others that did that; their totals count for
+    what no layer accounts for, and for nothing else. Raises PersondetError for no run, or a total
+    that is not a positive number.
+    """
+    totals_us = _totals_us(setting, runs)
     inits_us = [run.init_us for run in runs if run.init_us is not None]
-    layers = _layer_statistics(setting.runtime, runs)
-    parts = _parts_p50_us(runs)
+    detailed = layer_runs or runs
+    detailed_us = _totals_us(setting, detailed)
+    layers = _layer_statistics(setting.runtime, detailed)
+    parts = _parts_p50_us(detailed)
     return SettingLatency(
         setting,
         tuple(runs),
@@ -111,8 +117,19 @@ def summarise(setting: Setting, runs: Sequence[DeviceRun]) -> SettingLatency:
         parts,
         layers,
         drift(totals_us),
-        unaccounted(float(np.median(totals_us)), parts, layers) if layers else None,
+        unaccounted(float(np.median(detailed_us)), parts, layers) if layers else None,
+        median_ratio(totals_us, detailed_us) if layer_runs else None,
     )
+
+
+def _totals_us(setting: Setting, runs: Sequence[DeviceRun]) -> list[float]:
+    totals_us = [run.total_us for run in runs]
+    if not totals_us or not all(0 < total < float("inf") for total in totals_us):
+        raise PersondetError(
+            f"{setting.label}: expected runs with a positive time each, got {totals_us}; the "
+            "device's log holds no usable time"
+        )
+    return totals_us
 
 
 def _times(durations_us: Sequence[float]) -> StageTimes:
@@ -256,6 +273,12 @@ def _layer_warnings(latency: SettingLatency) -> list[str]:
         found.append(
             f"{len(fallen)} of {len(latency.layers)} layers ran on {places} instead of "
             f"{latency.setting.runtime}: {names}{more}"
+        )
+    slower = latency.layer_timing
+    if slower is not None and slower.change > NOISY_VARIATION:
+        found.append(
+            f"timing the layers makes a frame slower by {slower.change:.0%}: their times are of "
+            "such frames, the latency is of frames without"
         )
     if len({layer.unit for layer in latency.layers}) > 1:
         found.append(

@@ -14,7 +14,7 @@ from benchmarks.device_latency import (
     Unaccounted,
     warnings,
 )
-from benchmarks.device_runs import CYCLES, MICROSECONDS, PARTS
+from benchmarks.device_runs import CYCLES, MICROSECONDS, PARTS, Setting
 from benchmarks.latency import StageTimes
 from benchmarks.latency_report import EMULATED_WARNING
 
@@ -33,7 +33,8 @@ class DeviceBenchmark:
     """All settings of one model on one device.
 
     device: in words, the chip among them. emulated: whether that chip is imitated in software.
-    toolchain: what ran the model there, with its version.
+    toolchain: what ran the model there, with its version. notes: what more there is to know.
+    failures: settings that could not be measured, and why.
     """
 
     model: str
@@ -43,10 +44,13 @@ class DeviceBenchmark:
     toolchain: str
     warmup: int
     latencies: tuple[SettingLatency, ...]
+    notes: tuple[str, ...] = ()
+    failures: tuple[tuple[Setting, str], ...] = ()
 
     @property
     def warnings(self) -> list[str]:
         found = [EMULATED_WARNING] if self.emulated else []
+        found += self.notes
         for latency in self.latencies:
             found += [f"{latency.setting.label}: {text}" for text in warnings(latency)]
         return found
@@ -63,6 +67,10 @@ def benchmark_json(benchmark: DeviceBenchmark, verdicts: Sequence[Verdict] = ())
         "toolchain": benchmark.toolchain,
         "warmup": benchmark.warmup,
         "settings": [_setting_json(latency) for latency in benchmark.latencies],
+        "failures": [
+            {"runtime": setting.runtime, "perf_profile": setting.perf_profile, "text": text}
+            for setting, text in benchmark.failures
+        ],
         "warnings": benchmark.warnings,
     }
     if verdicts:
@@ -83,6 +91,9 @@ def _setting_json(latency: SettingLatency) -> dict[str, Any]:
         "drift": None if latency.drift is None else dataclasses.asdict(latency.drift),
         "totals_us": [run.total_us for run in latency.runs],
         "parts_p50_us": latency.parts_p50_us,
+        "layer_timing": None
+        if latency.layer_timing is None
+        else dataclasses.asdict(latency.layer_timing),
         "layers": [dataclasses.asdict(layer) for layer in latency.layers],
         "fallback_layers": [layer.index for layer in latency.fallback_layers],
         "unaccounted": None

@@ -50,8 +50,8 @@ class DeviceRun:
 class Setting:
     """One column of a benchmark: where the graph is asked to run, and how fast the chip may clock.
 
-    runtime: cpu, gpu, gpu_fp16, dsp or aip with the SDK's tools; onnx or dlc with Python's.
-    perf_profile: None where the device has no such choice.
+    runtime: cpu, gpu, gpu_fp16, dsp or aip with the SDK's tools; onnx or dlc by our own runtime.
+    perf_profile: None where none was chosen.
     """
 
     runtime: str

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.devices.soc_report import soc_report
 from benchmarks.doctor import embedded, examination, packages, sdk, shared_libraries, space
 from benchmarks.doctor.findings import JOBS, note, ok, problem
 from benchmarks.doctor.sdk_packages import need_findings, version_finding
-from benchmarks.doctor.soc_report import soc_report
 from export.sdk.sdk import Sdk
 from export.sdk.versions import parse_version
 from persondet.cli.doctor import command

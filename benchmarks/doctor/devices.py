@@ -4,9 +4,9 @@ import shutil
 
 from benchmarks.devices.adb import seen_devices
 from benchmarks.devices.python_board import check_python, device_python
+from benchmarks.devices.soc_report import SocReport, ask_soc
 from benchmarks.devices.transport import Transport, open_transport
 from benchmarks.doctor.findings import DEVICE_JOB, Finding, note, ok, problem
-from benchmarks.doctor.soc_report import SocReport, ask_soc
 from persondet.errors import InputError, PersondetError
 
 LEAST_DEVICE_BYTES = 300 * 10**6  # the SDK's libraries and skels, and a model
