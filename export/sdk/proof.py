@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from export.sdk.versions import Family, SdkVersion
+from export.sdk.versions import SdkVersion, is_version, parse_version
 from export.verify import CONVOLUTIONS, DlcProof
 from persondet.errors import InputError, PersondetError
 from persondet.interface import TensorType, interface_problems
@@ -42,18 +43,12 @@ def prove_sdk_dlc(
 ) -> SdkProof:
     """spec: with the input as the DLC has it.
 
-    Raises PersondetError listing every difference: a container of another generation, an input or
+    Raises PersondetError listing every difference: a writer of another generation, an input or
     output of another name, shape or type, convolution weights lost, a quantized graph that is not.
     """
     container = check_container(path)
-    is_old = version.family in (Family.SNPE_1_4, Family.SNPE_1)
-    if is_old != (container.generation == SNPE_1_GENERATION):
-        raise PersondetError(
-            f"SDK {version} wrote a container of {container.generation}, expected "
-            f"{SNPE_1_GENERATION if is_old else 'SNPE 2.x or QAIRT'}: its tools are of several "
-            "SDKs; check PATH and PYTHONPATH"
-        )
-    if is_old:
+    _check_writer(container.metadata, version)
+    if container.generation == SNPE_1_GENERATION:
         _check_old_record(container.metadata, quantized)
         return SdkProof(container.generation, None)
     try:
@@ -71,7 +66,19 @@ def prove_sdk_dlc(
     return SdkProof(container.generation, DlcProof(parameters, ops))
 
 
-def _check_old_record(metadata: dict[str, object], quantized: bool) -> None:
+def _check_writer(metadata: dict[str, Any], version: SdkVersion) -> None:
+    """Raises PersondetError where the writer's own record names an SDK of another generation; newer
+    records have another form, and are not looked at."""
+    text = str(metadata.get("converter-version", version))
+    writer = parse_version(text) if is_version(text) else version
+    if (writer.numbers < (2,)) != (version.numbers < (2,)):
+        raise PersondetError(
+            f"SDK {version} gave a DLC of converter {writer}: its parts are of several SDKs; "
+            "unpack it again, and check PATH and PYTHONPATH"
+        )
+
+
+def _check_old_record(metadata: dict[str, Any], quantized: bool) -> None:
     """Raises PersondetError where the writer's own record says that it was not quantized."""
     if quantized and str(metadata.get("quantizer-command", "N/A")) == "N/A":
         raise PersondetError("the quantizer's DLC says itself that it was never quantized")

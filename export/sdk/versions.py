@@ -54,3 +54,7 @@ def parse_version(text: str) -> SdkVersion:
         )
     numbers = tuple(int(number) for number in found[1].split("."))
     return SdkVersion(numbers, found[1] + found[2])
+
+
+def is_version(text: str) -> bool:
+    return _VERSION.fullmatch(text.strip()) is not None

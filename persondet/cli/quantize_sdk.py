@@ -1,5 +1,6 @@
 """The half of `persondet quantize` that goes through an SDK."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,8 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
         quantize_plan(intent, version, tools, dlc=plain, input_list=listed, output=output),
     ]
     if raw_files is None:
-        comments = [f"{listed}: `persondet quantize` writes it, with --raw-files {folder} --calib"]
+        words = shlex.join(("--dry-run", "--calib", "DIR", "--raw-files", str(folder)))
+        comments = [f"the list and its files come from `persondet quantize ... {words}`"]
     elif job.calib is None:
         raise click.UsageError("--raw-files needs --calib DIR|LIST|VIDEO")
     else:

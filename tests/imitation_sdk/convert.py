@@ -12,6 +12,7 @@ from imitation_sdk.flags import LAYOUTS, numbers
 if TYPE_CHECKING:
     import onnx
 
+_NCHW_TO_NHWC = ("NCHW", "NHWC")
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 _KNOWN_OPSETS = {1: 11, 2: 17}  # by major version (inferred): newer ones give warnings
 
@@ -41,6 +42,13 @@ def convert(tool: str, version: str, options: Options, *, saving: bool = True) -
     _warn(model, version)
     if tool == "snpe-onnx-to-dlc":
         _to_spatial_first(model, _layouts(model, options))
+    else:  # it keeps the source's layout unless it is told otherwise
+        wishes = dict(options.get("desired_input_layout", []))
+        sources = {value.name: "NCHW" for value in model.graph.input}
+        sources |= dict(options.get("source_model_input_layout", []))
+        _inputs_to_nhwc(
+            model, [name for name in sources if (sources[name], wishes.get(name)) == _NCHW_TO_NHWC]
+        )
     if "dry_run" in options:
         log("INFO", "Dry run evaluation complete")
         return
@@ -161,12 +169,7 @@ def _to_spatial_first(model: "onnx.ModelProto", layouts: dict[str, str]) -> None
     from export.onnx_model import rename_inputs
 
     graph = model.graph
-    for value in [v for v in graph.input if layouts.get(v.name) == "NCHW"]:
-        inner = f"{value.name}{NCHW_SUFFIX}"
-        rename_inputs(graph, value.name, inner)
-        _permute_shape(value)
-        node = helper.make_node("Transpose", [value.name], [inner], inner, perm=_TO_NCHW)
-        graph.node.insert(0, node)
+    _inputs_to_nhwc(model, [name for name, layout in layouts.items() if layout == "NCHW"])
     for value in [v for v in graph.output if len(v.type.tensor_type.shape.dim) == 4]:
         inner = f"{value.name}{NCHW_SUFFIX}"
         rename_inputs(graph, value.name, inner)
@@ -175,6 +178,20 @@ def _to_spatial_first(model: "onnx.ModelProto", layouts: dict[str, str]) -> None
         _permute_shape(value)
         node = helper.make_node("Transpose", [inner], [value.name], inner, perm=_TO_NHWC)
         graph.node.append(node)
+
+
+def _inputs_to_nhwc(model: "onnx.ModelProto", names: list[str]) -> None:
+    from onnx import helper
+
+    from export.onnx_model import rename_inputs
+
+    graph = model.graph
+    for value in [v for v in graph.input if v.name in names]:
+        inner = f"{value.name}{NCHW_SUFFIX}"
+        rename_inputs(graph, value.name, inner)
+        _permute_shape(value)
+        node = helper.make_node("Transpose", [value.name], [inner], inner, perm=_TO_NCHW)
+        graph.node.insert(0, node)
 
 
 def _permute_shape(value: "onnx.ValueInfoProto") -> None:
