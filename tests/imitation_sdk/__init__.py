@@ -6,8 +6,9 @@ other. What is real: ONNX and DLC files are read and written, calibration lists 
 raw outputs are the network's. What is imitated: log lines, tables, diagnostic logs, timings.
 
 Where it differs from an SDK:
-* Every DLC is written by the embedded toolchain, whose container is of generation 4. A real
-  SNPE 1.x writes generation 3. Only the metadata entries are those of the imitated version.
+* Every DLC is written by the embedded toolchain, in generation 4; the metadata entries are those of
+  the imitated version. For SNPE 1.x, `model` and `model.params` are written again in generation 3,
+  without the weights' values, and the others kept under names of the imitation's own.
 * A DLC carries its ONNX in an entry `imitation.onnx`, because the quantizer starts from a DLC.
 * Weights have 8 bits and biases 32, whatever the flags say; `--act_bitwidth 16` is obeyed.
 * `enhanced` quantizers choose ranges by least squares; `cle` and caches are taken and do nothing.

@@ -106,7 +106,7 @@ def python_command(tool: str, version: str, options: Options) -> str:
             value = given is not None
         elif given:
             value = given[-1][0] if flag.words == 1 else given
-        words.append(f"{flag.key}={value}")
+        words.append(f"{flag.key}={value}".replace(" ", ""))
     return " ".join([tool, *words])
 
 
@@ -118,5 +118,5 @@ def native_command(tool: str, version: str, options: Options) -> str:
         if flag.words == 0:
             words.append(f"{flag.key}={'true' if given else 'false'}")
         else:
-            words.append(f"{flag.key}=[{', '.join(' '.join(each) for each in given or [])}]")
+            words.append(f"{flag.key}=[{','.join(','.join(each) for each in given or [])}]")
     return " ".join([tool, *words])

@@ -17,9 +17,12 @@ from imitation_sdk.flags import numbers
 if TYPE_CHECKING:
     import onnx
 
+    from runtime.qairt.graph import DlcGraph
+
 MODEL_ENTRY = "imitation.onnx"
 OVERRIDES_ENTRY = "imitation.overrides.json"
 NCHW_SUFFIX = ".nchw"  # of the tensors and nodes that `convert` puts behind 4-D inputs
+_HIDDEN = "imitation.4."  # what a container of generation 3 has instead of its own generation's
 _WEIGHTS = ("model", "model.params", "model.params.bin")
 _HISTORY_ENTRY = "dlc.metadata.history.2.3.0"
 _LATEST_ENTRY = "dlc.metadata2.3.0"
@@ -70,16 +73,36 @@ def write_dlc(
     """
     embedded = _embedded_entries(model)
     version = numbers(commands["converter-version"])
-    entries = {
-        **_metadata(version, commands, embedded),
-        **{name: embedded[name] for name in _WEIGHTS},
-        MODEL_ENTRY: runnable.SerializeToString(),
-    }
+    entries = _metadata(version, commands, embedded)
+    if version < (2, 0):
+        from imitation_sdk.generation3 import model_entries
+
+        entries |= model_entries(_graph(embedded))
+        entries |= {f"{_HIDDEN}{name}": embedded[name] for name in _WEIGHTS}
+    else:
+        entries |= {name: embedded[name] for name in _WEIGHTS}
+    entries[MODEL_ENTRY] = runnable.SerializeToString()
     if overrides is not None:
         entries[OVERRIDES_ENTRY] = overrides
     write_entries(destination, entries)
     if version >= _NO_CRC_SINCE:
         _zero_crcs(destination)
+
+
+def read_graph(path: Path) -> "DlcGraph":
+    """The graph as Qualcomm's loader reads it. Raises PersondetError where it does not."""
+    entries = entries_of(path)
+    hidden = {name.removeprefix(_HIDDEN): each for name, each in entries.items() if _HIDDEN in name}
+    return _graph({**entries, **hidden})
+
+
+def _graph(entries: Mapping[str, bytes]) -> "DlcGraph":
+    from runtime.qairt.reader import read_dlc
+
+    with tempfile.TemporaryDirectory(prefix="imitation-") as folder:
+        path = Path(folder, "graph.dlc")
+        write_entries(path, entries)
+        return read_dlc(path)
 
 
 def write_entries(destination: Path, entries: Mapping[str, bytes]) -> None:
@@ -150,7 +173,10 @@ def _metadata(
         return {"dlc.metadata2.0.1": json.dumps(record).encode()}
     info = _generation_info(commands, "")
     if version < (2, 48):
-        record = {"metaDataVersion": "2.1.0", "dlcGenerationInfo": [info]}
+        header = json.loads(embedded[_LATEST_ENTRY])["header"]
+        header["version"]["minor"] = 1
+        header["header_version"] = {"major": 0, "minor": 0, "patch": 0}
+        record = {"header": header, "dlcGenerationInfo": [info]}
         return {"dlc.metadata2.1.0": json.dumps(record).encode()}
     history = {**json.loads(embedded[_HISTORY_ENTRY]), "dlcGenerationInfo": [info]}
     return {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imitation_sdk.command_line import Options, ToolError, path
-from imitation_sdk.dlc import commands_of, entries_of
+from imitation_sdk.dlc import commands_of, entries_of, read_graph
 from imitation_sdk.flags import numbers
 
 if TYPE_CHECKING:
@@ -30,13 +30,12 @@ class Row:
 
 def info(version: str, options: Options) -> None:
     from persondet.errors import PersondetError
-    from runtime.qairt.reader import read_dlc
 
     source = path(options, "input_dlc")
     assert source is not None
     commands = commands_of(entries_of(source))
     try:
-        graph = read_dlc(source)
+        graph = read_graph(source)
     except PersondetError as error:
         raise ToolError(f"[ERROR] Failed to read {source}: {error}") from None
     is_2x = numbers(version) >= (2, 0)
