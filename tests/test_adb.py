@@ -129,12 +129,11 @@ def test_offline_in_the_middle_of_a_copy(devices, given, tmp_path, direction) ->
 def test_full_storage(devices, given) -> None:
     adb_stand_in.add_device(devices, "R58", full_after=1000)
     match = r"the storage of adb:R58 is full: /data/local/tmp/persondet"
-    with (
-        pytest.raises(InputError, match=match),
-        open_transport("adb") as device,
-        device.run_folder() as remote,
-    ):
-        device.push(given, f"{remote}/x")
+    with open_transport("adb") as device:
+        with pytest.raises(InputError, match=match), device.run_folder() as remote:
+            device.push(given, f"{remote}/x")
+        with pytest.raises(InputError, match=match):
+            device.push(given, f"{device.folder}/kept for good")
     assert list((devices / "R58" / "tmp" / "persondet").iterdir()) == []
 
 

@@ -66,11 +66,12 @@ class SshLink:
                 "--device ssh: the program ssh is not installed: apt install openssh-client"
             )
         self.name = f"ssh:{address}"
+        own = _own_options()
         self._folder = tempfile.mkdtemp(prefix="persondet-ssh-")
         host = match["host"].strip("[]")
         self._destination = f"{match['user']}@{host}" if match["user"] else host
         port = ["-p", match["port"]] if match["port"] else []
-        self._prefix = ["ssh", *_options(self._folder), *port, "--", self._destination]
+        self._prefix = ["ssh", *own, *_settings(self._folder), *port, "--", self._destination]
         self._connected = False
         try:
             self._home = self._log_in()
@@ -151,14 +152,18 @@ class SshLink:
         )
 
 
-def _options(folder: str) -> list[str]:
-    """The user's own first: ssh takes the first value that it is given."""
+def _own_options() -> list[str]:
+    """The user's; they come first, as ssh takes the first value that it is given."""
     try:
-        own = shlex.split(os.environ.get(OPTIONS_VARIABLE, ""))
+        return shlex.split(os.environ.get(OPTIONS_VARIABLE, ""))
     except ValueError as error:
         raise InputError(f"{OPTIONS_VARIABLE}: {error}") from None
+
+
+def _settings(folder: str) -> list[str]:
+    """No questions, a lost board noticed within 15 s, one connection through a socket in folder."""
     settings = ["BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=5"]
     settings += ["ServerAliveCountMax=3", "LogLevel=ERROR"]
     if len(folder) < _LONGEST_SOCKET:
         settings += ["ControlMaster=auto", f"ControlPath={folder}/socket", "ControlPersist=120"]
-    return [*own, *(word for setting in settings for word in ("-o", setting))]
+    return [word for setting in settings for word in ("-o", setting)]

@@ -9,7 +9,7 @@ import secrets
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -24,6 +24,10 @@ _ATTEMPTS = 3
 _PAUSE_S = 1.0
 _SHORT_S = 60.0  # for commands that look or tidy
 _FULL = ("No space left on device", "Disk quota exceeded")
+_MAKE_FOLDER = 'mkdir -p -- "${file%/*}" || exit 1; '
+_MAKE_RUN_FOLDER = """mkdir -- "$1" || exit 1
+find "${1%/*}" -maxdepth 1 -name "run-*" -mtime +0 -exec rm -rf {} + 2> /dev/null
+true"""
 _CHUNK = 100  # paths in one command: Android's shell takes lines of limited length
 
 
@@ -102,16 +106,26 @@ class Transport:
         Returns how many were copied.
         """
         wanted = {remote: sha256_of(local) for remote, local in files.items()}
-        there = self.checksums(list(wanted))
+        there = self._checksums(list(wanted), _MAKE_FOLDER)
         missing = [remote for remote in wanted if there.get(remote) != wanted[remote]]
-        for folder in sorted({str(PurePosixPath(remote).parent) for remote in missing}):
-            self.make_folder(folder)
-        for remote in missing:
-            self._copied(
-                lambda remote=remote: self._link.send(files[remote], remote, self._copy_timeout_s),
-                lambda remote=remote: self.checksums([remote]).get(remote) == wanted[remote],
-                f"{files[remote]} to {self.name}:{remote}",
-            )
+        torn = list(missing)
+
+        def copy() -> None:
+            for remote in torn:
+                self._link.send(files[remote], remote, self._copy_timeout_s)
+            there = self.checksums(torn)
+            torn[:] = [remote for remote in torn if there.get(remote) != wanted[remote]]
+
+        try:
+            if missing:
+                self._copied(
+                    copy, lambda: not torn, lambda: f"{files[torn[0]]} to {self.name}:{torn[0]}"
+                )
+        except BaseException:
+            parts = [path for remote in torn for path in (remote, f"{remote}.part")]
+            with contextlib.suppress(PersondetError):  # what came is of no use, and takes room
+                self.run(["rm", "-f", "--", *parts], timeout_s=_SHORT_S)
+            raise
         return len(missing)
 
     def pull(self, remote: str, local: Path) -> None:
@@ -124,7 +138,7 @@ class Transport:
             self._copied(
                 lambda: self._link.fetch(remote, part, self._copy_timeout_s),
                 lambda: part.exists() and sha256_of(part) == wanted,
-                f"{self.name}:{remote} to {local}",
+                lambda: f"{self.name}:{remote} to {local}",
             )
             part.replace(local)
         finally:
@@ -160,11 +174,15 @@ class Transport:
 
     def checksums(self, remotes: Sequence[str]) -> dict[str, str]:
         """sha256 of those of the device's files that exist."""
+        return self._checksums(remotes, "")
+
+    def _checksums(self, remotes: Sequence[str], before_each: str) -> dict[str, str]:
+        """before_each: shell words to run before a file is looked at, with its path as $file."""
         found: dict[str, str] = {}
         for start in range(0, len(remotes), _CHUNK):
             chunk = remotes[start : start + _CHUNK]
-            script = 'for file in "$@"; do if [ -f "$file" ]; then sha256sum < "$file"; '
-            script += "else echo none; fi; done"
+            script = f'for file in "$@"; do {before_each}'
+            script += 'if [ -f "$file" ]; then sha256sum < "$file"; else echo none; fi; done'
             finished = self.check(
                 ["sh", "-c", script, "sh", *chunk], what=f"checking files on {self.name}"
             )
@@ -205,10 +223,9 @@ class Transport:
         Those that an earlier run had to leave behind, a day old, are removed too.
         """
         remote = f"{self.folder}/run-{os.getpid()}-{secrets.token_hex(4)}"
-        old = ["find", self.folder, "-maxdepth", "1", "-name", "run-*", "-mtime", "+0"]
-        self.make_folder(remote)
+        what = f"making the folder {remote} on {self.name}"
+        self.check(["sh", "-c", _MAKE_RUN_FOLDER, "sh", remote], what=what)
         try:
-            self.run([*old, "-exec", "rm", "-rf", "{}", "+"], timeout_s=_SHORT_S)
             yield remote
         except DeviceLostError as error:
             with contextlib.suppress(PersondetError):
@@ -246,7 +263,9 @@ class Transport:
     def close(self) -> None:
         self._link.close()
 
-    def _copied(self, copy, is_whole, what: str) -> None:
+    def _copied(
+        self, copy: Callable[[], None], is_whole: Callable[[], bool], what: Callable[[], str]
+    ) -> None:
         """Copy until the copy is whole; the last attempt's failure is the error."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -254,7 +273,7 @@ class Transport:
                 if is_whole():
                     return
                 failure = PersondetError(
-                    f"copying {what}: another sha256 arrived, {_ATTEMPTS} times; check the cable "
+                    f"copying {what()}: another sha256 arrived, {_ATTEMPTS} times; check the cable "
                     "or network, and the device's storage"
                 )
             except InputError:
