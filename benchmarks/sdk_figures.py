@@ -9,6 +9,7 @@ from benchmarks.figures import mib_text, snpe_scaled
 from benchmarks.model_info import ModelInfo
 from benchmarks.snpe1_info import Snpe1Info
 from export.sdk.parsers.dlc_info import DlcInfo, TableLayer
+from export.sdk.versions import Family
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,12 +29,14 @@ class ComparedFigure:
     why: str
 
 
-def compared_figures(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> tuple[ComparedFigure, ...]:
-    """Parameters, MACs, memory, layers, inputs and outputs."""
+def compared_figures(
+    info: ModelInfo | Snpe1Info, sdk: DlcInfo, family: Family
+) -> tuple[ComparedFigure, ...]:
+    """Parameters, MACs, memory, layers, inputs and outputs. family: the SDK's."""
     return (
         _parameters(info, sdk),
         _macs(info, sdk),
-        _memory(info, sdk),
+        _memory(info, sdk, family),
         _layers(info, sdk),
         *_ports(info, sdk),
     )
@@ -49,14 +52,16 @@ def compared_json(figures: Iterable[ComparedFigure], sdk_name: str, sdk: DlcInfo
     }
 
 
-def compared_table(figures: Iterable[ComparedFigure], sdk_name: str) -> "Table":
-    from benchmarks.tables import new_table
+def compared_tables(figures: Iterable[ComparedFigure], sdk_name: str) -> tuple["Table", ...]:
+    """The figures side by side, then the reasons."""
+    from benchmarks.tables import labelled_lines, new_table
 
-    table = new_table("figure", "ours", sdk_name, "", "why", numbers=())
+    table = new_table("figure", "ours", sdk_name, "", numbers=())
     words = {True: "same", False: "differs", None: ""}
+    figures = tuple(figures)
     for figure in figures:
-        table.add_row(figure.name, figure.ours, figure.sdk, words[figure.agrees], figure.why)
-    return table
+        table.add_row(figure.name, figure.ours, figure.sdk, words[figure.agrees])
+    return table, labelled_lines((figure.name, figure.why) for figure in figures if figure.why)
 
 
 def _parameters(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
@@ -101,7 +106,7 @@ def _macs(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
     return ComparedFigure(name, text, sdk.macs.text, agrees, why)
 
 
-def _memory(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
+def _memory(info: ModelInfo | Snpe1Info, sdk: DlcInfo, family: Family) -> ComparedFigure:
     """Both are printed with one decimal; ours is the rule of 1.x."""
     name = "Memory needed to run"
     if isinstance(info, Snpe1Info):
@@ -110,12 +115,14 @@ def _memory(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
     ours = mib_text(info.figures.snpe_memory_bytes)
     if sdk.memory_text is None:
         return _missing(name, ours)
-    agrees = ours == sdk.memory_text
+    agrees = sdk.memory_fits(info.figures.snpe_memory_bytes)
     why = ""
     if not agrees:
-        why = "ours is the rule of SNPE 1.x, where a quantized tensor has its own width"
-        if not _is_1x(sdk):
-            why += "; the rule of later SDKs is not documented"
+        is_1x = family in (Family.SNPE_1_4, Family.SNPE_1)
+        why = (
+            "ours is the rule of SNPE 1.x on the file's own layers, each array in its stored width;"
+            + (" the SDK lists other layers or widths" if is_1x else " later rules are not public")
+        )
     return ComparedFigure(name, ours, sdk.memory_text, agrees, why)
 
 
@@ -163,10 +170,6 @@ def _layers_with(attribute: str, layers: Iterable[TableLayer]) -> str:
     counted = (layer for layer in layers if getattr(layer, attribute) is not None)
     types = (layer.type for layer in counted if not _CONVOLUTION.search(layer.type))
     return ", ".join(dict.fromkeys(types))
-
-
-def _is_1x(sdk: DlcInfo) -> bool:
-    return (sdk.converter_version or "").startswith("1.")
 
 
 def _missing(name: str, ours: str) -> ComparedFigure:

@@ -1,7 +1,7 @@
 """export.sdk.messages: the vendor's text, its cause, its remedy."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.sdk.messages import explain, explanation_lines
@@ -83,6 +83,7 @@ def test_lines_to_print():
     assert lines[1].startswith("  cause: the runtime lacks") and lines[2].startswith("  fix:   ")
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=300))
 def test_no_text_is_too_odd(text):
     for each in explain(text):

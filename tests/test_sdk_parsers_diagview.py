@@ -1,7 +1,7 @@
 """export.sdk.parsers.diagview: both text families, both CSVs, and what is neither."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.sdk.parsers.diagview import DiagReport, parse_diagview, parse_diagview_csv
@@ -204,6 +204,11 @@ def test_the_csv_of_version_2():
     ]
 
 
+def test_statistics_of_version_2_are_found_in_whatever_column_names_them():
+    text = "Message Name,Layer Id,Layer Name,Time,Unit of Measurement\nInit,,,7,us\nLoad,,,2,us\n"
+    assert parse_diagview_csv(text).create == {"load": Amount(us=2), "init": Amount(us=7)}
+
+
 def test_csv_rows_that_are_not_understood_are_noted():
     report = parse_diagview_csv(LEGACY_CSV + "1,2\n9,conv3,3,fast,DSP\n9,odd_time,-1,4,CPU\n")
     assert len(report.layers) == 3
@@ -243,6 +248,7 @@ LINES = st.lists(
 ).map("\n".join)
 
 
+@settings(max_examples=200, deadline=None)
 @given(LINES)
 def test_no_text_crashes_a_parser(text):
     for parse in (parse_diagview, parse_diagview_csv):

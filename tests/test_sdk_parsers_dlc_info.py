@@ -1,7 +1,7 @@
 """export.sdk.parsers.dlc_info: tables and CSV of 1.x and 2.x."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.sdk.parsers.dlc_info import (
@@ -237,6 +237,7 @@ def test_a_table_that_is_cut_gives_its_whole_rows():
     assert info.parameters is None and info.macs is None and info.memory_bytes is None
 
 
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.one_of(st.text(max_size=60), st.sampled_from((OLD + NEW + CSV).splitlines())),

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.sdk.parsers.bench import parse_bench_config, parse_bench_csv
@@ -204,6 +204,7 @@ def test_results_without_measurements(text):
         parse_bench_csv(text)
 
 
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.one_of(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from export.sdk.sdk import Sdk
 
 
@@ -107,7 +109,8 @@ def command(
         print_to_stdout(report.layers_table(info), "")
     print_to_stdout(report.totals_table(info))
     if compared:
-        print_to_stdout("", compared[1])
+        for table in compared[1]:
+            print_to_stdout("", table)
 
 
 def _sdk(folder: Path | None, version: str | None, python: Path | None) -> "Sdk":
@@ -124,8 +127,10 @@ def _sdk(folder: Path | None, version: str | None, python: Path | None) -> "Sdk"
     return found
 
 
-def _compared(path: Path | None, info: Any, sdk: "Sdk") -> tuple[dict[str, Any], Any]:
-    """The SDK's figures beside ours, for JSON and as a table."""
+def _compared(
+    path: Path | None, info: Any, sdk: "Sdk"
+) -> tuple[dict[str, Any], tuple["Table", ...]]:
+    """The SDK's figures beside ours, for JSON and as tables."""
     from benchmarks import sdk_figures
     from export.sdk.dlc_info import sdk_dlc_info
     from persondet.errors import InputError
@@ -133,8 +138,8 @@ def _compared(path: Path | None, info: Any, sdk: "Sdk") -> tuple[dict[str, Any],
     if path is None or path.suffix != ".dlc":
         raise InputError("--toolchain snpe: an SDK's dlc-info reads .dlc files only; convert first")
     theirs = sdk_dlc_info(path, sdk)
-    figures = sdk_figures.compared_figures(info, theirs)
+    figures = sdk_figures.compared_figures(info, theirs, sdk.family)
     return (
         sdk_figures.compared_json(figures, sdk.name, theirs),
-        sdk_figures.compared_table(figures, sdk.name),
+        sdk_figures.compared_tables(figures, sdk.name),
     )

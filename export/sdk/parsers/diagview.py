@@ -220,7 +220,7 @@ def parse_diagview_csv(text: str) -> DiagReport:
 
 
 def _version_2(rows: list[list[str]], header: list[str]) -> DiagReport:
-    """Rows without a layer's number are statistics, by the name they have (inferred)."""
+    """Rows without a layer's number are statistics, by the name in whatever column (inferred)."""
     statistics: dict[str, Amount] = {}
     layers, notes = [], []
     for row in rows[rows.index(header) + 1 :]:
@@ -235,7 +235,9 @@ def _version_2(rows: list[list[str]], header: list[str]) -> DiagReport:
             index = int(cells["Layer Id"])
             layers.append(LayerTime(index, name["name"].strip() or None, runtime, amount, op_id))
         else:
-            statistics[key_of(name["name"])] = amount
+            keys = [key_of(cell) for cell in row]
+            known = (key for key in keys if key in CREATE_KEYS or key in EXECUTE_KEYS)
+            statistics[next(known, key_of(name["name"]))] = amount
     return _report(statistics, layers, notes)
 
 

@@ -111,6 +111,11 @@ class DlcInfo:
         number, _, unit = (self.memory_text or "").partition(" ")
         return round(float(number) * _UNITS[unit]) if number else None
 
+    def memory_fits(self, exact_bytes: int) -> bool:
+        """Whether this is how an exact number of bytes is printed."""
+        unit = (self.memory_text or "").partition(" ")[2]
+        return bool(unit) and self.memory_text == f"{exact_bytes / _UNITS[unit]:.1f} {unit}"
+
 
 def parse_dlc_info(text: str) -> DlcInfo:
     """The tool's standard output. Raises PersondetError where there is neither table nor total."""
