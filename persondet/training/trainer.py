@@ -74,7 +74,7 @@ def train(run: Run, network: SSD, *, resume: bool = False) -> Progress:
     Raises PersondetError where a loss is not finite, naming the batch's pictures, and where a
     process that reads pictures dies; InputError where there is nothing to resume.
     """
-    trainer = _Trainer(run, network)
+    trainer = Trainer(run, network)
     if resume:
         trainer.load()
     try:
@@ -89,13 +89,16 @@ def train(run: Run, network: SSD, *, resume: bool = False) -> Progress:
     return trainer.progress
 
 
-class _Trainer:
+class Trainer:
+    """A run under way: the network, its optimizer and average, and the loader of its batches."""
+
     def __init__(self, run: Run, network: SSD) -> None:
         self.run, self.progress = run, Progress()
         config = run.config
         torch.manual_seed(config.seed)
         # Channels last: a step on a CPU takes 0.6 of the time, and GPUs prefer it too.
-        self.network = network.to(run.device, memory_format=torch.channels_last).train()
+        self.network = network.to(run.device).train()
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frozen = network.base_net[: None if config.freeze_backbone else config.freeze_first]
         self.frozen.requires_grad_(False)
         self.loader = training_loader(
@@ -143,7 +146,7 @@ class _Trainer:
         self.frozen.eval()
         started, sums, batches, pictures = time.perf_counter(), [0.0, 0.0], 0, 0
         for batch in self.loader:
-            losses = self._step(batch)
+            losses = self.learn(batch)
             sums = [total + loss for total, loss in zip(sums, losses, strict=True)]
             batches, pictures = batches + 1, pictures + len(batch.names)
             progress.batch, progress.step = progress.batch + 1, progress.step + 1
@@ -168,7 +171,8 @@ class _Trainer:
         torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
         return bool(asked)
 
-    def _step(self, batch: Batch) -> tuple[float, float]:
+    def learn(self, batch: Batch) -> tuple[float, float]:
+        """One step; the classification and the localisation loss before it."""
         device = self.run.device
         rate = learning_rate(self.run.config, self.progress.step, len(self.loader))
         for group in self.optimizer.param_groups:
@@ -276,7 +280,7 @@ class _Trainer:
 
 
 def _read_state(path: Path, device: str) -> dict[str, Any]:
-    """What `_Trainer.save` wrote. Raises InputError where the file is damaged or another kind."""
+    """What `Trainer.save` wrote. Raises InputError where the file is damaged or another kind."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         missing = _STATE_KEYS - set(state)
