@@ -98,7 +98,7 @@ def _failure(call: ToolCall, sdk: Sdk, finished: Finished, problem: str) -> str:
     if printed:
         lines = (finished.stderr.strip() or finished.stdout.strip()).splitlines()
         parts.append("its last lines:" + "".join(f"\n  {line}" for line in lines[-_SHOWN_LINES:]))
-    for explanation in messages.explain(printed):
+    for explanation in messages.explain(printed, code=finished.code):
         parts.append(f"cause: {explanation.cause}\nremedy: {explanation.fix}")
     if hint := _python_hint(call, sdk):
         parts.append(hint)

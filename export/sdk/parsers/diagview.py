@@ -38,7 +38,7 @@ _LAYER = re.compile(
     re.ASCII,
 )
 _SUBNET = re.compile(r"Subnet (\d{1,9}) \((\w+)\)\s*:\s*(.*)", re.ASCII)
-_NAME = re.compile(r"(?P<name>.*?)(?:[: ]OpId_(?P<op>\d{1,9}))?(?P<cycles> \(cycles\))?")
+_NAME = re.compile(r"(?P<name>.*?)(?:[: ]OpId_(?P<op>\d{1,9}))?(?P<unit> \((?:cycles|us)\))?")
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _layers(lines: Iterable[str], notes: list[str]) -> list[tuple[LayerTime, boo
         name = _NAME.fullmatch(found["name"] or "") if found else None
         unit = found["unit"] if found else ""
         amount = amount_in(f"{found['value']} {unit}") if found else None
-        if name and name["cycles"] and not unit and amount == Amount(us=0.0):
+        if name and name["unit"] == " (cycles)" and not unit and amount == Amount(us=0.0):
             unit, amount = "cycles", Amount(cycles=0)
         if not found or not name or not amount or amount == Amount():
             notes.append(f"not understood: {line[:80]!r}")
@@ -257,6 +257,10 @@ def _legacy(rows: list[list[str]]) -> DiagReport:
         unit = "cycles" if runtime.upper().startswith(_CYCLE_RUNTIMES) else "us"
         amount = amount_of(float(value), unit)
         layers.append(LayerTime(int(index), message or None, runtime or None, amount))
+    if (
+        len({layer.name for layer in layers}) == 1 < len(layers)
+    ):  # then the message is no layer's name
+        layers = [replace(layer, name=None) for layer in layers]
     return _report(statistics, layers, notes)
 
 
