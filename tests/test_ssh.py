@@ -129,7 +129,10 @@ def model(tmp_path: Path) -> Path:
 
 def test_a_model_runs_on_the_board(board: SshServer, model: Path, tmp_path: Path) -> None:
     tensors = [np.full(SPEC.input_shape, number, np.float32) for number in range(3)]
-    with open_transport(board.device) as device, open_python_board(device, model, SPEC) as there:
+    with (
+        open_transport(board.device) as device,
+        open_python_board(device, model, SPEC, threads=1) as there,
+    ):
         runs = there.run(tensors, warmup=1, rounds=4)
         assert list(Path(device.folder).glob("run-*/model.onnx"))
     np.testing.assert_array_equal(

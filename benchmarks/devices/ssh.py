@@ -67,7 +67,7 @@ class SshLink:
             )
         self.name = f"ssh:{address}"
         own = _own_options()
-        self._folder = tempfile.mkdtemp(prefix="persondet-ssh-")
+        self._folder = tempfile.mkdtemp(prefix="persondet-ssh-", dir=_place_for_socket())
         host = match["host"].strip("[]")
         self._destination = f"{match['user']}@{host}" if match["user"] else host
         port = ["-p", match["port"]] if match["port"] else []
@@ -158,6 +158,14 @@ def _own_options() -> list[str]:
         return shlex.split(os.environ.get(OPTIONS_VARIABLE, ""))
     except ValueError as error:
         raise InputError(f"{OPTIONS_VARIABLE}: {error}") from None
+
+
+def _place_for_socket() -> str:
+    """The temporary folder, or a shorter one where its path is too long for a socket's."""
+    place = tempfile.gettempdir()
+    if len(place) > _LONGEST_SOCKET - 24 and os.access("/tmp", os.W_OK):
+        return "/tmp"
+    return place
 
 
 def _settings(folder: str) -> list[str]:
