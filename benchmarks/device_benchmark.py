@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.device_latency import SettingLatency, summarise
 from benchmarks.device_measure import (
+    LAYER_RUNS,
     SDK_FRAMES,
     SDK_RUNS,
     SDK_WARMUP,
@@ -166,11 +167,9 @@ def failure_text(failures: list[tuple[Setting, str]] | tuple[tuple[Setting, str]
 
 
 def _amounts(request: Request) -> SdkAmounts:
-    return SdkAmounts(
-        SDK_RUNS if request.runs is None else request.runs,
-        SDK_WARMUP if request.warmup is None else request.warmup,
-        request.frames,
-    )
+    runs = SDK_RUNS if request.runs is None else request.runs
+    warmup = SDK_WARMUP if request.warmup is None else request.warmup
+    return SdkAmounts(runs, warmup, request.frames, min(LAYER_RUNS, runs))
 
 
 def _run_settings(setting: Setting, request: Request) -> RunSettings:

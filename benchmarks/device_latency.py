@@ -241,13 +241,7 @@ def _spread_warnings(latency: SettingLatency) -> list[str]:
         found.append(
             f"the runs vary by {latency.total.variation:.0%} (standard deviation / mean, more than "
             f"{NOISY_VARIATION:.0%}): something else uses the device, or its clock changes; trust "
-            "the median and the minimum, or measure again with --perf-profiles burst"
-        )
-    if latency.frames_a_run > 1:
-        found.append(
-            f"each of the {len(latency.runs)} values is the average of {latency.frames_a_run} "
-            "frames, the first one included, which is all that the tool gives: p99 and std are of "
-            "these averages, and a single slow frame does not show in them"
+            "the median and the minimum, or measure again"
         )
     return found
 

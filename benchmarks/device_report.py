@@ -21,6 +21,10 @@ from benchmarks.latency_report import EMULATED_WARNING
 if TYPE_CHECKING:
     from rich.table import Table
 
+_AVERAGES_WARNING = (
+    "The SDK's tools give one average a run, its first frame included: p50 to p99, min, max and "
+    "std are of these averages, and a single slow frame does not show in them."
+)
 _STATISTICS = ("mean", "p50", "p90", "p95", "p99", "min", "max", "std")
 _CSV_COLUMNS = (
     *("model", "device", "runtime", "perf_profile", "kind", "index", "name", "ran_on", "unit"),
@@ -50,6 +54,8 @@ class DeviceBenchmark:
     @property
     def warnings(self) -> list[str]:
         found = [EMULATED_WARNING] if self.emulated else []
+        if any(latency.frames_a_run > 1 for latency in self.latencies):
+            found.append(_AVERAGES_WARNING)
         found += self.notes
         for latency in self.latencies:
             found += [f"{latency.setting.label}: {text}" for text in warnings(latency)]
@@ -208,4 +214,5 @@ def unaccounted_lines(label: str, found: Unaccounted) -> list[str]:
         head = f"{label}: the part outside the layers is not known: {found.why}"
     else:
         head = f"{label}: {found.us:.0f} us ({found.share:.0%}) outside the layers: {found.why}"
-    return [head, *(f"  {gap.us:.0f} us: {gap.where}" for gap in found.gaps)]
+    gaps = (gap for gap in found.gaps if round(gap.us))
+    return [head, *(f"  {gap.us:.0f} us: {gap.where}" for gap in gaps)]

@@ -150,8 +150,23 @@ def test_too_few_runs_show_no_drift():
     assert drift([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]) is None
 
 
-def test_averages_are_said_to_be_averages():
-    assert any("average of 10 frames" in text for text in warnings(summarise(DSP, dsp_runs([1]))))
+def test_averages_are_said_to_be_averages_once():
+    latency = summarise(DSP, dsp_runs([1]))
+    found = benchmark_of(latency, latency).warnings
+    assert len([text for text in found if "one average a run" in text]) == 1
+    single = benchmark_of(summarise(CPU, runs_of([1]))).warnings
+    assert not any("average" in text for text in single)
+
+
+def test_layers_come_of_the_runs_that_timed_them():
+    plain = runs_of([1000] * 5)
+    latency = summarise(DSP, plain, dsp_runs([1500] * 5))
+    assert latency.total.p50_ms == 1.0
+    assert latency.unaccounted is not None
+    assert latency.unaccounted.us == 1500 - 400 - 50
+    assert latency.layer_timing is not None
+    assert latency.layer_timing.change == 0.5
+    assert any("slower by 50%" in text for text in warnings(latency))
 
 
 @given(

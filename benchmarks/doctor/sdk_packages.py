@@ -44,7 +44,8 @@ class Need:
 
     @property
     def install(self) -> str:
-        return f"'{self.package}=={'.'.join(map(str, self.newest))}.*'"
+        rest = "" if len(self.newest) > 2 else ".*"
+        return f"'{self.package}=={'.'.join(map(str, self.newest))}{rest}'"
 
 
 # No packages are documented for 2.0-2.10. protobuf is a package of onnx's.

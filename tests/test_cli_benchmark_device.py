@@ -1,0 +1,190 @@
+"""`persondet benchmark --device`: this machine, a real ssh server, and the imitation of an SDK."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+from data_files import write_picture
+from imitation_sdk import linux_target, make_sdk
+from ssh_server import ssh_server
+from tiny_detector import outputs_with, save_onnx
+
+from persondet.cli import main
+
+VERSION = "2.25.0.240728"
+
+
+@pytest.fixture
+def persondet(monkeypatch, capfd):
+    """Run the command line in this process; returns (exit code, standard output, error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["persondet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return ended.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The working folder, with a model and a picture; `device` is what lies on the device."""
+    save_onnx(tmp_path / "m.onnx", outputs_with({3: (0, 5, 0)}))
+    write_picture(tmp_path / "p.png", (60, 90))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERSONDET_DEVICE_FOLDER", str(tmp_path / "device"))
+    for name in ("SNPE_ROOT", "QNN_SDK_ROOT", "QAIRT_SDK_ROOT", "PERSONDET_DEVICE_PYTHON"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def left_on(device):
+    return [path.name for path in device.iterdir() if path.name.startswith("run-")]
+
+
+ONNX = ("benchmark", "m.onnx", "--image", "p.png")
+HERE = (*ONNX, "--device", "local", "--runs", "2", "--warmup", "1")
+
+
+def test_json_csv_and_a_regression_here(persondet, place):
+    code, out, err = persondet(*HERE, "--json", "--csv", "t.csv")
+    assert (code, err) == (0, "")
+    record = json.loads(out)
+    (setting,) = record["settings"]
+    assert (setting["runtime"], len(setting["totals_us"])) == ("onnx", 2)
+    assert record["warmup"] == 1
+    assert setting["init"]["min_ms"] > 0
+    with (place / "t.csv").open(newline="") as file:
+        assert [row["kind"] for row in csv.DictReader(file)] == ["total", "init"]
+    assert left_on(place / "device") == []
+
+    setting["totals_us"] = [value * 1000 for value in setting["totals_us"]]
+    (place / "slow.json").write_text(json.dumps(record))
+    code, out, _ = persondet(*HERE, "--baseline", "slow.json")
+    assert code == 0
+    assert "baseline: onnx: median -" in out
+    setting["totals_us"] = [value / 1e6 for value in setting["totals_us"]]
+    (place / "fast.json").write_text(json.dumps(record))
+    code, out, err = persondet(*HERE, "--baseline", "fast.json", "--json")
+    assert code == 1
+    assert "a regression: more than the 10% allowed" in err
+    assert json.loads(out)["baseline"][0]["failed"]
+    setting["runtime"] = "gpu"
+    (place / "gpu.json").write_text(json.dumps(record))
+    code, _, err = persondet(*HERE, "--baseline", "gpu.json")
+    assert code == 2
+    assert "the baseline has none of onnx, but gpu" in err
+
+
+def test_through_a_real_ssh_server(persondet, place, monkeypatch):
+    with ssh_server(place / "server") as server:
+        monkeypatch.setenv("PERSONDET_SSH_OPTIONS", server.options)
+        monkeypatch.setenv("PERSONDET_DEVICE_PYTHON", sys.executable)
+        code, out, err = persondet(*ONNX, "--device", server.device, "--runs", "1")
+        assert code == 0, err
+        assert f"m.onnx on {server.device} (Linux" in out
+        assert "our runtime, Python 3." in out
+        code, out, _ = persondet("doctor", "--for", f"device:{server.device}", "--json")
+        assert json.loads(out)["jobs"][f"device:{server.device}"]["can_run"]
+    assert left_on(place / "device") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--csv", "x.csv"), "--csv: of a device: name it by --device"),
+        (("--runtimes", "dsp"), "--runtimes: of a device"),
+        (("--device", "pigeon"), "--device pigeon: expected adb"),
+        (("--device", "local", "--runtimes", "dsp"), "needs the SDK here"),
+        (("--device", "local", "--csv", "x.txt"), "must end in .csv"),
+        (("--device", "local", "--baseline", "none.json"), "cannot read the baseline"),
+        (("--device", "local", "--baseline", "p.png"), "is no baseline"),
+    ],
+)
+def test_what_the_user_can_mend(persondet, place, arguments, message):
+    code, out, err = persondet(*ONNX, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+@pytest.fixture(scope="module")
+def sdk_dlc(tmp_path_factory):
+    """(root of an SDK, a float DLC that it made); its device is this machine."""
+    pytest.importorskip("onnxruntime_qnn")
+    folder = tmp_path_factory.mktemp("sdk")
+    root = make_sdk(folder, VERSION)
+    save_onnx(folder / "m.onnx", outputs_with({3: (0, 5, 0)}))
+    words = ["convert", str(folder / "m.onnx"), "--sdk", str(root)]
+    subprocess.run([sys.executable, "-m", "persondet.cli", *words], check=True, capture_output=True)
+    return root, folder / "m.dlc"
+
+
+@pytest.fixture
+def by_sdk(persondet, place, sdk_dlc, monkeypatch):
+    """Run benchmark on the SDK's DLC; returns (exit code, standard output, error)."""
+    root, dlc = sdk_dlc
+    monkeypatch.setenv("SNPE_ROOT", str(root))
+    monkeypatch.setenv("PERSONDET_SNPE_TARGET", linux_target(VERSION))
+    words = ("benchmark", dlc, "--image", "p.png", "--device", "local", "--warmup", "0")
+    return lambda *arguments: persondet(*words, *arguments)
+
+
+def test_runtimes_and_profiles_by_the_sdk_and_one_that_fails(by_sdk, place):
+    words = ("--runtimes", "dsp,cpu", "--perf-profiles", "burst", "--runs", "2", "--frames", "2")
+    code, out, err = by_sdk(*words, "--json")
+    assert code == 1
+    record = json.loads(out)
+    (setting,) = record["settings"]
+    assert (setting["runtime"], setting["perf_profile"]) == ("cpu", "burst")
+    assert (setting["runs"], setting["frames_a_run"]) == (2, 2)
+    assert {layer["unit"] for layer in setting["layers"]} == {"us"}
+    assert setting["unaccounted"]["us"] > 0
+    assert setting["init"]["p50_ms"] > 0
+    assert record["toolchain"].startswith(f"QAIRT {VERSION}, snpe-net-run")
+    (failure,) = record["failures"]
+    assert failure["runtime"] == "dsp"
+    assert "not every setting could be measured:\n  dsp burst: " in err
+    assert "the model is not quantized" in err
+    assert left_on(place / "device") == []
+
+
+def test_all_failing_is_an_error_without_a_table(by_sdk):
+    code, out, err = by_sdk("--runtimes", "dsp", "--runs", "1")
+    assert (code, out) == (1, "")
+    assert "no setting could be measured" in err
+
+
+def test_a_device_that_writes_no_log_is_measured_by_the_other_tool(by_sdk, monkeypatch):
+    monkeypatch.setenv("IMITATION_FAULT", "snpe-net-run:no_diag")
+    code, _, err = by_sdk("--runtimes", "cpu", "--runs", "1")
+    assert code == 1
+    assert "measure with --tool throughput" in err
+    monkeypatch.setattr("benchmarks.device_measure._THROUGHPUT_S", 1)
+    code, out, _ = by_sdk("--runtimes", "cpu", "--runs", "1", "--tool", "throughput")
+    assert code == 0
+    assert "snpe-throughput-net-run" in out
+
+
+def test_gibberish_in_the_log(by_sdk, monkeypatch):
+    monkeypatch.setenv("IMITATION_FAULT", "gibberish_log")
+    code, out, err = by_sdk("--runtimes", "cpu", "--runs", "1")
+    assert (code, out) == (1, "")
+    assert "snpe-diagview" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--runtimes", "npu"), "runtime 'npu': expected one of cpu, gpu"),
+        (("--runtimes", "cpu", "--perf-profiles", "ludicrous"), "perf profile 'ludicrous'"),
+        (("--runtimes", "cpu", "--threads", "2"), "--threads is of our own runtime"),
+    ],
+)
+def test_what_the_sdk_lacks(by_sdk, arguments, message):
+    code, _, err = by_sdk(*arguments)
+    assert code == 2
+    assert message in err
