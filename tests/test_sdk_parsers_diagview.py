@@ -147,6 +147,13 @@ def test_a_number_without_its_unit_is_not_guessed():
     assert "create" not in parse_diagview(OLD_CPU.replace("28905 us", "-28905 us")).create
 
 
+def test_odd_subnets_and_yields():
+    report = parse_diagview(NEW_DSP.replace("13545 cycles", "13545").replace("red: 3", "red: many"))
+    assert [subnet.index for subnet in report.subnets] == [1]
+    assert report.yields is None and len(report.notes) == 2
+    assert parse_diagview(NEW_DSP.replace("red: 3", "red: " + "9" * 5000)).yields is None
+
+
 def test_gibberish_among_the_lines_is_noted_not_fatal():
     report = parse_diagview(OLD_CPU + "\n".join(["..", "\x00\x01", "a:b", "9: x", "1e999", "z"]))
     assert len(report.layers) == 3

@@ -149,7 +149,7 @@ def _statistics(
         name, _, value = line.rpartition(":")
         amount = amount_in(value)
         key = key_of(name)
-        if key == "num_times_yield_occurred" and value.strip().isdecimal():
+        if key == "num_times_yield_occurred" and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
             yields = int(value)
         elif key in known and amount not in (None, Amount()):
             found[key] = amount or Amount()
@@ -162,8 +162,8 @@ def _subnets(lines: Iterable[str], notes: list[str]) -> Iterable[SubnetTime]:
     for line in lines:
         found = _SUBNET.fullmatch(line)
         amount = amount_in(found[3]) if found else None
-        if found and amount:
-            yield SubnetTime(int(found[1]), found[2], amount)
+        if found and amount not in (None, Amount()):
+            yield SubnetTime(int(found[1]), found[2], amount or Amount())
         else:
             notes.append(f"not understood: {line[:80]!r}")
 
