@@ -51,6 +51,9 @@ class DlcBackend:
 
     def infer(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
         """One frame: the spec's input tensor to float32 scores (1, A, C) and boxes (1, A, 4)."""
+        taken = self._executor.inputs[self.spec.input_name]
+        if _is_quantized_here(taken, self.spec):
+            tensor = _stored_values(taken, tensor)
         stored = self._executor.execute({self.spec.input_name: tensor})
         return {
             name: _real_values(self._executor.outputs[name], array)
@@ -74,10 +77,29 @@ def spec_of_dlc(path: Path) -> DetectorSpec:
 
 
 def _misfits(spec: DetectorSpec, executor: DlcExecutor) -> Iterator[str]:
-    inputs = {name: (t.numpy_dtype, t.shape) for name, t in executor.inputs.items()}
-    # quantized outputs are turned into real values here, so any element type will do
+    # what is quantized here, and the outputs, which are turned into real values here, may be stored
+    # in any type
+    inputs = {
+        name: ("float32" if _is_quantized_here(t, spec) else t.numpy_dtype, t.shape)
+        for name, t in executor.inputs.items()
+    }
     outputs = {name: ("float32", t.shape) for name, t in executor.outputs.items()}
     return interface_problems(spec, inputs, outputs)
+
+
+def _is_quantized_here(tensor: DlcTensor, spec: DetectorSpec) -> bool:
+    """Whether the model takes floats and the file their quantized values, as the SDKs' quantizers
+    write it."""
+    encoding = tensor.encoding
+    return spec.input_dtype == "float32" and encoding is not None and encoding.axis is None
+
+
+def _stored_values(tensor: DlcTensor, real: np.ndarray) -> np.ndarray:
+    """Real values to stored numbers: round(real / scale) - offset, within the type's limits."""
+    assert tensor.encoding is not None
+    limits = np.iinfo(tensor.numpy_dtype)
+    numbers = np.rint(real / np.float32(tensor.encoding.scales[0])) - tensor.encoding.offsets[0]
+    return np.clip(numbers, limits.min, limits.max).astype(tensor.numpy_dtype)
 
 
 def _real_values(tensor: DlcTensor, stored: np.ndarray) -> np.ndarray:
