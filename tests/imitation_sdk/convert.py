@@ -41,7 +41,8 @@ def convert(tool: str, version: str, options: Options, *, saving: bool = True) -
     model = _with_outputs(model, options)
     _warn(model, version)
     if tool == "snpe-onnx-to-dlc":
-        _to_spatial_first(model, _layouts(model, options))
+        if not _keeps_layout(options):
+            _to_spatial_first(model, _layouts(model, options))
     else:  # it keeps the source's layout unless it is told otherwise
         wishes = dict(options.get("desired_input_layout", []))
         sources = {value.name: "NCHW" for value in model.graph.input}
@@ -160,6 +161,12 @@ def _layouts(model: "onnx.ModelProto", options: Options) -> dict[str, str]:
             _fail(f"Input {name} has {ranks[name]} dimensions, which is no {layout}")
         layouts[name] = layout
     return layouts
+
+
+def _keeps_layout(options: Options) -> bool:
+    """--preserve_io alone, or of the layout; of some tensors only is not imitated."""
+    given = options.get("preserve_io", [])
+    return any(not words or words[0] == "layout" for words in given)
 
 
 def _to_spatial_first(model: "onnx.ModelProto", layouts: dict[str, str]) -> None:
