@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import adb_stand_in
 import pytest
 from data_files import write_picture
 from imitation_sdk import linux_target, make_sdk
@@ -150,6 +151,26 @@ def test_runtimes_and_profiles_by_the_sdk_and_one_that_fails(by_sdk, place):
     assert "not every setting could be measured:\n  dsp burst: " in err
     assert "the model is not quantized" in err
     assert left_on(place / "device") == []
+
+
+def test_a_phone_and_one_that_goes_away(by_sdk, place, monkeypatch):
+    """Behind the stand-in of adb; the SDK's stubs run on this machine."""
+    monkeypatch.setenv("ADB_STAND_IN", str(place / "phones"))
+    monkeypatch.delenv("PERSONDET_DEVICE_FOLDER")
+    programs = adb_stand_in.install(place / "programs")
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    phone = adb_stand_in.add_device(place / "phones", "R58M12")
+    words = ("--device", "adb", "--runtimes", "cpu", "--runs", "1", "--frames", "1")
+    code, out, err = by_sdk(*words, "--json")
+    assert code == 0, err
+    record = json.loads(out)
+    assert record["device"].startswith("adb:R58M12")
+    assert record["settings"][0]["totals_us"]
+    assert left_on(phone.home / "persondet") == []
+    phone.set("lost_at", "snpe-net-run")
+    code, out, err = by_sdk(*words)
+    assert (code, out) == (1, "")
+    assert "adb:R58M12 went away in the middle" in err
 
 
 def test_all_failing_is_an_error_without_a_table(by_sdk):

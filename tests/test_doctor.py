@@ -9,11 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import adb_stand_in
+import imitation_sdk
 import pytest
 from click.testing import CliRunner
 
 from benchmarks.devices.soc_report import soc_report
 from benchmarks.doctor import embedded, examination, packages, sdk, shared_libraries, space
+from benchmarks.doctor.devices import adb_findings
 from benchmarks.doctor.findings import JOBS, note, ok, problem
 from benchmarks.doctor.sdk_packages import need_findings, version_finding
 from export.sdk.sdk import Sdk
@@ -359,6 +362,57 @@ def test_this_machine_as_a_device_and_one_that_is_not_there(quick, tmp_path, mon
     assert found.remedy
     wrong = examination.examine(["device:carrier-pigeon"], {})
     assert "expected adb" in wrong.stopped_by("device:carrier-pigeon")[0].text
+
+
+GETPROP = """#!/bin/sh
+case "$1" in
+  ro.build.version.release) echo 14;;
+  ro.soc.model) echo SM8550;;
+  ro.product.cpu.abi) echo arm64-v8a;;
+esac
+"""
+
+
+@pytest.fixture
+def phones(tmp_path, monkeypatch):
+    """Phones behind the stand-in of adb: SM8550 with Android 14."""
+    folder = tmp_path / "devices"
+    folder.mkdir()
+    monkeypatch.setenv("ADB_STAND_IN", str(folder))
+    monkeypatch.delenv("PERSONDET_DEVICE_FOLDER", raising=False)
+    programs = adb_stand_in.install(tmp_path / "programs")
+    (programs / "getprop").write_text(GETPROP)
+    (programs / "getprop").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    return folder
+
+
+def test_phones_that_adb_sees(quick, phones):
+    assert [found.text for found in adb_findings()] == ["sees no device"]
+    adb_stand_in.add_device(phones, "R58M12")
+    adb_stand_in.add_device(phones, "S1", state="unauthorized")
+    adb_stand_in.add_device(phones, "S2", lost_at="uname")
+    good, locked, lost = adb_findings()
+    assert "Android 14" in good.text
+    assert "Snapdragon 8 Gen 2 (sm8550), Hexagon v73" in good.text
+    assert (locked.text, locked.level) == ("S1 is unauthorized", "note")
+    assert "went away in the middle" in lost.text
+    assert not list((phones / "R58M12" / "tmp").iterdir())
+
+
+def test_a_phone_needs_the_sdk(quick, phones, tmp_path):
+    adb_stand_in.add_device(phones, "R58M12")
+    (stopped,) = examination.examine(["device:adb"], {}).stopped_by("device:adb")
+    assert "no SDK here" in stopped.text
+    for version, level, text in (
+        ("2.25.0.240728", "ok", "has its runtime for it (aarch64-android)"),
+        ("1.51.0.2663", "note", "has no skel for Hexagon v73"),
+    ):
+        root = imitation_sdk.make_sdk(tmp_path, version)
+        examined = examination.examine(["device:adb"], dict(os.environ), sdk_folder=root)
+        assert examined.can_run
+        (found,) = [f for f in examined.findings if f.topic.startswith("device") and text in f.text]
+        assert found.level == level
 
 
 def test_from_the_shell():

@@ -1,12 +1,16 @@
 """Devices: those that adb sees, and whether one can run models."""
 
+import os
 import shutil
 
-from benchmarks.devices.adb import seen_devices
+from benchmarks.devices.adb import AdbLink, SeenDevice, seen_devices
 from benchmarks.devices.python_board import check_python, device_python
+from benchmarks.devices.snpe_board import device_system
+from benchmarks.devices.snpe_files import TARGET_VARIABLE, device_files, sdk_target
 from benchmarks.devices.soc_report import SocReport, ask_soc
 from benchmarks.devices.transport import Transport, open_transport
 from benchmarks.doctor.findings import DEVICE_JOB, Finding, note, ok, problem
+from export.sdk.sdk import Sdk
 from persondet.errors import InputError, PersondetError
 
 LEAST_DEVICE_BYTES = 300 * 10**6  # the SDK's libraries and skels, and a model
@@ -39,28 +43,34 @@ def adb_findings() -> list[Finding]:
         return [note(topic, str(error), "`adb kill-server`, then again")]
     if not devices:
         return [note(topic, "sees no device", "plug one in and enable USB debugging")]
-    return [
-        ok(topic, f"sees {device.serial}; ask more of it by --for device:adb:{device.serial}")
-        if device.state == "device"
-        else note(
-            topic,
-            f"{device.serial} is {device.state}",
-            _ADB_REMEDIES.get(device.state, "`adb devices` must list it as `device`"),
-        )
-        for device in devices
-    ]
+    return [_seen_finding(device) for device in devices]
 
 
-def device_findings(device: str, has_sdk: bool) -> list[Finding]:
-    """Whether the device, as `--device` names it, can run models. has_sdk: whether this machine has
-    an SDK, whose runtime can be pushed. Raises InputError for a word that names no device."""
+def _seen_finding(device: SeenDevice) -> Finding:
+    topic = "adb"
+    if device.state != "device":
+        remedy = _ADB_REMEDIES.get(device.state, "`adb devices` must list it as `device`")
+        return note(topic, f"{device.serial} is {device.state}", remedy)
+    try:
+        report = ask_soc(Transport(AdbLink(device.serial), ""))  # makes no folder there
+    except PersondetError as error:
+        return note(topic, f"{device.serial}: {error}")
+    more = f"more of it: persondet doctor --for device:adb:{device.serial}"
+    return Finding(topic, "ok", f"{device.serial}: {report.text}", more)
+
+
+def device_findings(device: str, sdk: Sdk | None) -> list[Finding]:
+    """Whether the device, as `--device` names it, can run models. Whatever fails is a finding.
+
+    sdk: this machine's, whose runtime can be pushed.
+    """
     job = DEVICE_JOB + device
     try:
         with open_transport(device) as transport:
             report = ask_soc(transport)
             return [
                 *_soc_findings(device, report),
-                *_way_findings(transport, report, job, has_sdk),
+                *_way_findings(transport, report, job, sdk),
                 _space_finding(transport, job),
             ]
     except PersondetError as error:
@@ -81,17 +91,36 @@ def _soc_findings(device: str, report: SocReport) -> list[Finding]:
 
 
 def _way_findings(
-    transport: Transport, report: SocReport, job: str, has_sdk: bool
+    transport: Transport, report: SocReport, job: str, sdk: Sdk | None
 ) -> list[Finding]:
     """Models get there by Python or by the SDK; one is enough."""
     topic = f"device {transport.name}"
-    by_python = _python_finding(transport, topic, job)
-    if has_sdk and by_python.level != "ok":
-        return [note(topic, f"{by_python.text}; the SDK's runtime is used there instead")]
-    if report.is_android and by_python.level != "ok":
+    by_python = None if report.is_android else _python_finding(transport, topic, job)
+    by_sdk = None if sdk is None else _sdk_finding(transport, topic, job, sdk, report)
+    if by_python is None and by_sdk is None:
         remedy = "Android runs models by the SDK's runtime: install the SDK here, and set SNPE_ROOT"
-        return [problem(topic, "Android, and this machine has no SDK", remedy, [job])]
-    return [by_python]
+        return [problem(topic, "Android, and no SDK here", remedy, [job])]
+    ways = [way for way in (by_python, by_sdk) if way is not None]
+    if any(way.level == "ok" for way in ways):  # the other is no problem then
+        return [way if way.level == "ok" else note(topic, way.text, way.remedy) for way in ways]
+    return ways
+
+
+def _sdk_finding(
+    transport: Transport, topic: str, job: str, sdk: Sdk, report: SocReport
+) -> Finding:
+    """Whether the SDK has programs, libraries, and a skel for the DSP of this device."""
+    try:
+        target = sdk_target(sdk, device_system(transport), os.environ.get(TARGET_VARIABLE))
+        files = device_files(sdk, target, "dsp")
+    except InputError as error:
+        what, _, remedy = str(error).partition("; ")
+        return problem(topic, what, remedy or "use another SDK", [job])
+    skels = [name for name in files if name.startswith("dsp/")]
+    if report.soc and not any(f"v{report.soc.arch}" in name.lower() for name in skels):
+        text = f"{sdk.name} has no skel for Hexagon v{report.soc.arch}: no dsp, but cpu and gpu"
+        return note(topic, text, "use a newer SDK for the DSP")
+    return ok(topic, f"{sdk.name} has its runtime for it ({target})")
 
 
 def _python_finding(transport: Transport, topic: str, job: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.doctor.devices import adb_findings, device_findings
@@ -33,18 +34,21 @@ class Examination:
 
 
 def examine(
-    jobs: Sequence[str], environ: Mapping[str, str], toolchain: str | None = None
+    jobs: Sequence[str],
+    environ: Mapping[str, str],
+    toolchain: str | None = None,
+    sdk_folder: Path | None = None,
 ) -> Examination:
     """jobs: of JOBS, or `device:WHERE`; empty for all of JOBS.
 
     toolchain: `embedded` or `snpe`; None for what the commands would take: `snpe` where the
-    environment names an SDK.
+    environment, or sdk_folder, names an SDK.
     Raises InputError for an unknown job.
     """
     for job in jobs:
         if job not in JOBS and not job.startswith(DEVICE_JOB):
             raise InputError(f"unknown job {job!r}; known: {', '.join(JOBS)}, {DEVICE_JOB}WHERE")
-    of_sdk, sdk = sdk_findings(environ)
+    of_sdk, sdk = sdk_findings(environ, sdk_folder)
     named = sdk is not None or any(finding.level == "problem" for finding in of_sdk)
     toolchain = toolchain or ("snpe" if named else "embedded")
     if toolchain == "snpe" and not named:
@@ -58,7 +62,7 @@ def examine(
     devices = [job.removeprefix(DEVICE_JOB) for job in jobs if job.startswith(DEVICE_JOB)]
     findings += adb_findings() if not devices else []
     for device in devices:
-        findings += device_findings(device, has_sdk=sdk is not None)
+        findings += device_findings(device, sdk)
     return Examination(toolchain, tuple(findings), tuple(jobs) or tuple(JOBS))
 
 

@@ -19,10 +19,12 @@ _JOBS = ("convert", "quantize")
 _TIMEOUT_S = 60.0
 
 
-def sdk_findings(environ: Mapping[str, str]) -> tuple[list[Finding], Sdk | None]:
-    """What the environment names; no SDK is no problem."""
+def sdk_findings(
+    environ: Mapping[str, str], folder: Path | None = None
+) -> tuple[list[Finding], Sdk | None]:
+    """The SDK in the folder, or else the one that the environment names; none is no problem."""
     try:
-        sdk = find_sdk(environ)
+        sdk = find_sdk(environ, folder=folder)
     except InputError as error:
         what, _, remedy = str(error).partition("; ")
         return [problem(_TOPIC, what, remedy or "correct the variable", _JOBS)], None

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import click
 
@@ -19,11 +20,12 @@ import click
 @click.option(
     "--toolchain",
     type=click.Choice(["embedded", "snpe"]),
-    help="For convert and quantize. Default: snpe where SNPE_ROOT, QNN_SDK_ROOT or QAIRT_SDK_ROOT "
-    "names an SDK.",
+    help="For convert and quantize. Default: snpe where SNPE_ROOT, QNN_SDK_ROOT or QAIRT_SDK_ROOT, "
+    "or --sdk, names an SDK.",
 )
+@click.option("--sdk", type=click.Path(path_type=Path), metavar="DIR", help="The SDK's folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def command(jobs: tuple[str, ...], toolchain: str | None, as_json: bool) -> None:
+def command(jobs: tuple[str, ...], toolchain: str | None, sdk: Path | None, as_json: bool) -> None:
     """Say what is installed here, what is wrong with it, and what to do.
 
     Exit code 0 only where every JOB asked for can run.
@@ -31,7 +33,7 @@ def command(jobs: tuple[str, ...], toolchain: str | None, as_json: bool) -> None
     from benchmarks.doctor.examination import examination_json, examination_lines, examine
     from persondet.errors import PersondetError
 
-    examination = examine(jobs, os.environ, toolchain)
+    examination = examine(jobs, os.environ, toolchain, sdk)
     if as_json:
         click.echo(json.dumps(examination_json(examination)))
     else:
