@@ -128,7 +128,7 @@ Opsets are inferred, too.
 
 def document() -> str:
     """The text of docs/snpe.md."""
-    parts = [_HEAD, "## Tools by version\n", _table(_tool_rows()), _BETWEEN, _IN_A_CELL]
+    parts: list[str] = [_HEAD, "## Tools by version\n", _table(_tool_rows()), _BETWEEN, _IN_A_CELL]
     for title, options, columns in _TABLES:
         parts += [f"### {title}\n", _table(_option_rows(options, columns))]
     parts.append(_TAIL + _table(_success_rows()) + _FILES)

@@ -1,0 +1,208 @@
+"""The table and the command lines made from it."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import pytest
+
+from export.sdk.command_lines import convert_plan, quantize_plan, toolset_of
+from export.sdk.intent import ConvertIntent, QuantizeIntent, dlc_spec
+from export.sdk.options import OPTIONS, entry_of
+from export.sdk.versions import parse_version
+from persondet.errors import InputError
+from persondet.zoo import detector_spec
+
+SPEC = dataclasses.replace(detector_spec("mb2-ssd-lite-f38"), input_name="picture")
+FILES = {"dlc": Path("m.dlc"), "input_list": Path("l.txt"), "output": Path("q.dlc")}
+
+
+def _convert(version: str, tools: str | None = None, spec=SPEC, **wishes) -> list[str]:
+    parsed = parse_version(version)
+    plan = convert_plan(
+        ConvertIntent(**wishes),
+        *(spec, parsed, toolset_of(parsed, tools)),
+        onnx=Path("m.onnx"),
+        dlc=Path("m.dlc"),
+    )
+    return [shlex.join(call.words) for call in plan.calls]
+
+
+def _quantize(version: str, tools: str | None = None, **wishes) -> list[str]:
+    parsed = parse_version(version)
+    plan = quantize_plan(QuantizeIntent(**wishes), parsed, toolset_of(parsed, tools), **FILES)
+    return [shlex.join(call.words) for call in plan.calls]
+
+
+OLD = "snpe-onnx-to-dlc --input_network m.onnx --output_path m.dlc"
+NEW = (
+    "qairt-converter --input_network m.onnx --output_path m.dlc "
+    "--source_model_input_layout picture NCHW --desired_input_layout picture NHWC"
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "tools", "expected"),
+    [
+        ("1.47", None, OLD),
+        ("1.56.2", None, OLD),
+        ("1.68", None, f"{OLD} --input_layout picture NCHW"),
+        ("2.10.0.4541", None, f"{OLD} --input_layout picture NCHW"),
+        ("2.22", None, f"{OLD} --input_layout picture NCHW"),
+        ("2.25", None, NEW),
+        ("2.39", None, NEW),
+        ("2.39", "snpe", f"{OLD} --input_layout picture NCHW"),
+    ],
+)
+def test_the_same_wish_in_every_version(version, tools, expected) -> None:
+    assert _convert(version, tools) == [expected]
+
+
+QUANT = "--input_dlc m.dlc --input_list l.txt --output_dlc"
+
+
+@pytest.mark.parametrize(
+    ("version", "tools", "expected"),
+    [
+        (
+            "1.68",
+            None,
+            [
+                f"snpe-dlc-quantize {QUANT} q.dlc --bias_bitwidth 32 "
+                "--use_symmetric_quantize_weights --use_enhanced_quantizer --axis_quant "
+                "--optimizations cle --override_params --enable_htp --htp_socs sm8550"
+            ],
+        ),
+        (
+            "2.10",
+            None,
+            [
+                f"snpe-dlc-quant {QUANT} q.uncached.dlc --bias_bitwidth 32 "
+                "--use_symmetric_quantize_weights --use_enhanced_quantizer "
+                "--use_per_channel_quantization --optimizations cle --override_params",
+                "snpe-dlc-graph-prepare --input_dlc q.uncached.dlc --output_dlc q.dlc "
+                "--htp_socs sm8550",
+            ],
+        ),
+        (
+            "2.39",
+            "snpe",
+            [
+                f"snpe-dlc-quant {QUANT} q.uncached.dlc --bias_bitwidth 32 "
+                "--param_quantizer symmetric --act_quantizer enhanced "
+                "--use_per_channel_quantization --algorithms cle --override_params",
+                "snpe-dlc-graph-prepare --input_dlc q.uncached.dlc --output_dlc q.dlc "
+                "--htp_socs sm8550",
+            ],
+        ),
+        (
+            "2.39",
+            None,
+            [
+                f"qairt-quantizer {QUANT} q.uncached.dlc --bias_bitwidth 32 "
+                "--param_quantizer_schema symmetric --act_quantizer_calibration sqnr "
+                "--use_per_channel_quantization --apply_algorithms cle "
+                "--target_backend HTP --target_soc_model SM8550",
+                "snpe-dlc-graph-prepare --input_dlc q.uncached.dlc --output_dlc q.dlc "
+                "--htp_socs sm8550",
+            ],
+        ),
+    ],
+)
+def test_one_intent_in_four_spellings(version, tools, expected) -> None:
+    wishes = {"bias_bits": 32, "weight_scheme": "symmetric", "calibration": "sqnr"}
+    switches = dict.fromkeys(("per_channel", "cle", "apply_overrides"), True)
+    assert _quantize(version, tools, **wishes, **switches, soc="sm8550") == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "wishes", "message"),
+    [
+        (
+            "1.47",
+            {"per_channel": True},
+            r"a scale per output channel \(--per-channel\): snpe-dlc-quantize of SDK 1\.47 has no "
+            r"option for that; versions that have one: 1\.56 to 1\.68 \(snpe-dlc-quantize\), 2\.0 "
+            r"on \(snpe-dlc-quant\), 2\.25 on \(qairt-quantizer\)",
+        ),
+        ("2.10", {"weight_bits": 4}, r"2\.10 has no option for that.*: 2\.25 on \(snpe-dlc-quant"),
+        ("1.68", {"calibration": "mse"}, r"--calibration mse.*: 2\.25 on \(qairt-quantizer\)$"),
+        ("2.4", {"native_inputs": True}, r"--native-inputs.*: 2\.5 on \(snpe-dlc-quant\)"),
+        ("2.24", {"per_row": True}, r"--per-row.*2\.25 on"),
+    ],
+)
+def test_what_a_version_lacks(version, wishes, message) -> None:
+    with pytest.raises(InputError, match=message):
+        _quantize(version, **wishes)
+
+
+@pytest.mark.parametrize(
+    ("version", "wishes", "message"),
+    [
+        ("1.50", {"overrides": Path("e.json")}, r"--encodings.*: 1\.51 on \(snpe-onnx-to-dlc\)"),
+        ("1.53", {"simplify": False}, r"--no-simplify.*: 1\.54 on"),
+        ("1.68", {"float_bits": 16}, r"--float-bits 16.*: 2\.0 to 2\.24 \(snpe-onnx-to-dlc\)"),
+        ("2.10", {"dlc_layout": "source"}, r"--dlc-layout source.*: 2\.25 on"),
+        ("2.39", {"fold_batch_norm": False}, r"--no-fold-batch-norm.*: 1\.40 on \(snpe-onnx-to"),
+        ("2.10", {"soc": "sm8550"}, r"--soc with convert.*: 2\.25 on \(qairt-converter\)"),
+    ],
+)
+def test_what_a_converter_lacks(version, wishes, message) -> None:
+    with pytest.raises(InputError, match=message):
+        _convert(version, **wishes)
+
+
+def test_a_uint8_input_needs_its_layout_said() -> None:
+    bytes_spec = dataclasses.replace(SPEC, input_format="uint8-nhwc")
+    assert _convert("1.68", spec=bytes_spec)[0].endswith(
+        "--input_layout picture NHWC --input_dtype picture uint8"
+    )
+    assert _convert("2.39", spec=bytes_spec)[0].endswith(
+        "--source_model_input_layout picture NHWC --source_model_input_datatype picture uint8"
+    )
+    with pytest.raises(InputError, match=r"NHWC \(export with --input float-nchw instead\).*1\.68"):
+        _convert("1.67", spec=bytes_spec)
+
+
+def test_what_has_no_effect_is_left_out_with_a_note() -> None:
+    version = parse_version("2.39")
+    intent = QuantizeIntent(bias_correction=True)
+    plan = quantize_plan(intent, version, toolset_of(version), **FILES)
+    assert "bc" not in plan.calls[0].arguments
+    assert plan.notes == (
+        "bias correction (--bias-correction) has no effect in 2.x (SDK 2.39) and is left out",
+    )
+    assert _quantize("1.68", bias_correction=True)[0].endswith("--optimizations bc")
+
+
+def test_the_spelling_that_changed_after_2_25() -> None:
+    assert _quantize("2.25", cle=True)[0].endswith("--algorithms cle")
+    assert _quantize("2.25.0.240728", cle=True)[0].endswith("--algorithms cle")
+    assert _quantize("2.26.0.240828", cle=True)[0].endswith("--apply_algorithms cle")
+
+
+def test_versions_and_tools_that_cannot_be() -> None:
+    with pytest.raises(InputError, match=r"1\.36 is older than 1\.40"):
+        toolset_of(parse_version("1.36"))
+    with pytest.raises(InputError, match=r"the qairt tools are used from 2\.25 on"):
+        toolset_of(parse_version("2.10"), "qairt")
+
+
+def test_entries_are_in_order() -> None:
+    """`entry_of` and the coverage table take a later entry for a narrower one."""
+    for option in OPTIONS.values():
+        for tool in {entry.tool for entry in option.entries}:
+            starts = [entry.since for entry in option.entries if entry.tool == tool]
+            assert starts == sorted(starts), option.key
+    assert entry_of("source NCHW", "snpe-onnx-to-dlc", parse_version("1.68")).words != ()
+
+
+@pytest.mark.parametrize("wish", [{"act_bits": 4}, {"soc": "sm8550;reboot"}, {"calibration": "x"}])
+def test_wishes_that_cannot_be(wish) -> None:
+    with pytest.raises(InputError, match=r"is not possible; expected one of|is no SoC's name"):
+        QuantizeIntent(**wish)
+
+
+def test_the_dlc_has_its_own_layout() -> None:
+    assert dlc_spec(SPEC, ConvertIntent()).input_shape == (1, 300, 300, 3)
+    assert dlc_spec(SPEC, ConvertIntent(dlc_layout="source")) == SPEC
