@@ -99,10 +99,21 @@ def _shell(device: Device, line: str) -> int:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if old else None,
         cwd=device.home,
+        env={**os.environ, "PATH": f"{_android_programs(device)}:{os.environ['PATH']}"},
     )
     output = finished.stdout.replace(str(device.home).encode(), HOME.encode())
     sys.stdout.buffer.write(output.replace(b"\n", b"\r\n") if old else output)
     return 0 if old else finished.returncode
+
+
+def _android_programs(device: Device) -> Path:
+    """A folder with getprop, as every Android has."""
+    program = device.folder / "bin" / "getprop"
+    if not program.exists():
+        program.parent.mkdir()
+        program.write_text('#!/bin/sh\n[ "$1" = ro.product.cpu.abi ] && echo arm64-v8a\n')
+        program.chmod(0o755)
+    return program.parent
 
 
 def _push(device: Device, local: str, remote: str) -> int:
