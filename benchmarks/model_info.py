@@ -129,7 +129,8 @@ def _of_dlc(path: Path) -> dict[str, Any]:
         graph = dlc_layer_graph(dlc)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    is_quantized = any(tensor.encoding for tensor in dlc.tensors.values())
+    inner = (tensor for tensor in dlc.tensors.values() if tensor.kind in ("native", "static"))
+    is_quantized = any(tensor.encoding for tensor in inner)  # a float graph's input may be uint8
     return {
         "figures": figures_of(graph),
         "inputs": ports(dlc.inputs),

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from imitation_sdk.fixtures import imitation_sdk  # noqa: F401
+from dlc_files import entries_of, flip_byte, write_entries
+from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 
 from benchmarks.model_info import info_of_file
 from benchmarks.sdk_figures import compared_figures
@@ -75,7 +76,7 @@ def test_fewer_parameters_than_ours(f38):
 
 
 @pytest.fixture(params=VERSIONS)
-def sdk(request, imitation_sdk) -> Sdk:  # noqa: F811
+def sdk(request, imitation_sdk) -> Sdk:
     found = find_sdk({"SNPE_ROOT": str(imitation_sdk(request.param))})
     assert found is not None
     return found
@@ -120,7 +121,7 @@ def invoke(*arguments, environ=None):
     return CliRunner().invoke(cli, ["info", *map(str, arguments)], env=environ or {})
 
 
-def test_the_command(tiny_dlc, imitation_sdk):  # noqa: F811
+def test_the_command(tiny_dlc, imitation_sdk):
     folder = imitation_sdk(VERSIONS[-1])
     result = invoke(tiny_dlc, "--totals", "--toolchain", "snpe", "--sdk", folder)
     assert result.exit_code == 0, result.output
@@ -151,7 +152,7 @@ def test_options_of_an_sdk_without_one(tiny_dlc):
     assert result.exit_code == 2 and "are of --toolchain snpe" in result.output
 
 
-def test_an_sdk_reads_dlc_files_only(tiny_onnx, imitation_sdk):  # noqa: F811
+def test_an_sdk_reads_dlc_files_only(tiny_onnx, imitation_sdk):
     result = invoke(tiny_onnx, "--toolchain", "snpe", "--sdk", imitation_sdk(VERSIONS[0]))
     assert isinstance(result.exception, InputError)
     assert "reads .dlc files only" in str(result.exception)
@@ -185,8 +186,29 @@ def test_figures_of_snpe_1_beside_its_sdks(shared_dlc):
     assert (figures["Memory needed to run"].ours, figures["Layers"].ours) == ("-", "2")
 
 
+def test_a_graph_that_cannot_be_read_leaves_the_container(tiny_dlc, tmp_path):
+    """What is in the way here is damage to the graph, behind a right CRC."""
+    entries = entries_of(tiny_dlc)
+    model = entries["model"][:200] + bytes(400) + entries["model"][600:]
+    path = write_entries(tmp_path / "x.dlc", {**entries, "model": model})
+    result = invoke(path)
+    assert isinstance(result.exception, PersondetError)
+    assert "Container:" in result.stdout and "QAIRT and SNPE 2.25 on: yes" in result.stdout
+    assert invoke(path, "--json").stdout == ""
+    flip_byte(tiny_dlc, path, "model")
+    result = invoke(path)
+    assert "the CRC of its entry `model` does not fit" in str(result.exception)
+    assert result.stdout == ""
+
+
 def test_a_dlc_says_what_loads_it(tiny_dlc):
     text = invoke(tiny_dlc, "--totals").stdout
     assert "SNPE 1.x: no, the model is of format 4" in text
     assert "QAIRT and SNPE 2.25 on: yes" in text
     assert not is_snpe1(tiny_dlc)
+
+
+def test_a_float_graph_of_uint8_pictures_is_no_quantized_one(tiny_uint8_dlc):
+    info = info_of_file(tiny_uint8_dlc)
+    assert info.inputs[0].encoding is not None
+    assert info.origin is not None and not info.origin.is_quantized

@@ -5,6 +5,7 @@ import struct
 
 import pytest
 from dlc_files import entries_of, write_entries
+from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 
 from persondet.errors import InputError
 from runtime.qairt.flatbuffer import DamagedBufferError, FlatTable, root_table
@@ -113,3 +114,23 @@ def test_a_table_by_hand():
         root_table(data[:-1]).numbers(2, "<i4")
     with pytest.raises(DamagedBufferError, match="byte 16 is outside of 4 bytes"):
         root_table(data[:4]).scalar(0, "i", 3)
+
+
+def test_a_detector_as_an_imitated_sdk_writes_it(tiny_uint8_onnx, imitation_sdk, tmp_path):
+    """A writer of its own, made from the same description: weights are counted, ports found."""
+    from benchmarks.model_info import info_of_file
+    from export.sdk.command_lines import toolset_of
+    from export.sdk.intent import ConvertIntent
+    from export.sdk.sdk import find_sdk
+    from export.sdk.toolchain import Toolchain, convert
+
+    sdk = find_sdk({"SNPE_ROOT": str(imitation_sdk("1.68.0.3932"))})
+    assert sdk is not None
+    toolchain = Toolchain(sdk, toolset_of(sdk.version))
+    path = tmp_path / "x.dlc"
+    convert(tiny_uint8_onnx, path, toolchain=toolchain, intent=ConvertIntent())
+    graph = read_snpe1(path)
+    assert graph.parameters == info_of_file(tiny_uint8_onnx).figures.parameters
+    assert graph.inputs == ("image",) and set(graph.outputs) == {"scores", "boxes"}
+    assert not graph.is_quantized
+    assert graph.layers[0].shapes == ((1, 48, 80, 3),)

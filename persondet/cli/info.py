@@ -1,6 +1,8 @@
 """`persondet info`."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,21 +76,23 @@ def command(
     if toolchain == "embedded" and (sdk or sdk_version or sdk_python):
         raise click.UsageError("--sdk, --sdk-version and --sdk-python are of --toolchain snpe")
     report: Any = figures_report
-    info: Any
     path: Path | None = None
     try:
         path = resolve_model(model)
     except InputError:
         if model not in network_names() or network is not None:
             raise
-        info = info_of_network(model)
+        info: Any = info_of_network(model)
     else:
         if csv_path is not None and not to_stdout:
             check_destination(csv_path, ".csv", inputs=[path])
         if snpe1_info.is_snpe1(path):
             report, info = snpe1_info, snpe1_info.snpe1_info(path, network)
-        else:
+        elif as_json or to_stdout:
             info = info_of_file(path, network)
+        else:
+            with _container_at_least(path):
+                info = info_of_file(path, network)
     if to_stdout:
         click.echo(report.layers_csv(info), nl=False)
         return
@@ -111,6 +115,27 @@ def command(
     if compared:
         for table in compared[1]:
             print_to_stdout("", table)
+
+
+@contextlib.contextmanager
+def _container_at_least(path: Path) -> Iterator[None]:
+    """Where the graph of a whole DLC cannot be read (Qualcomm's wheel is missing, the file holds
+    several graphs), what its container says is shown before the error."""
+    from persondet.errors import PersondetError
+
+    try:
+        yield
+    except PersondetError:
+        if path.suffix == ".dlc" and path.is_file():
+            from benchmarks.figures_report import origin_lines
+            from benchmarks.tables import labelled_lines, print_to_stdout
+            from runtime.qairt.container import check_container
+            from runtime.qairt.generation import origin_of
+
+            with contextlib.suppress(PersondetError):  # then the container is the error
+                origin = origin_of(check_container(path))
+                print_to_stdout(labelled_lines(origin_lines(origin)))
+        raise
 
 
 def _sdk(folder: Path | None, version: str | None, python: Path | None) -> "Sdk":

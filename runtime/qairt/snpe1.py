@@ -63,7 +63,9 @@ class Snpe1Graph:
 
     @property
     def is_quantized(self) -> bool:
-        return any(encoding for layer in self.layers for encoding in layer.encodings)
+        """Whether a layer's output is; a float graph's input may be as well."""
+        inner = (layer for layer in self.layers if layer.type != INPUT_TYPE)
+        return any(encoding for layer in inner for encoding in layer.encodings)
 
 
 def read_snpe1(path: Path) -> Snpe1Graph:

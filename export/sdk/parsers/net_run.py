@@ -10,6 +10,7 @@ _ERROR = re.compile(
 _REST = tuple(
     re.compile(rf"{name}=([^;\n]*)") for name in ("error_component", "line_no", "thread_id")
 )
+_LONGEST_LINE = 4000
 _SUCCESS = "Successfully executed!"
 
 
@@ -56,6 +57,7 @@ def runtime_errors(text: str) -> tuple[RuntimeErrorLine, ...]:
     """Every `error_code=..; error_message=..; ...` line of a text, each once."""
     errors = []
     for line in text.splitlines():
+        line = line[:_LONGEST_LINE]
         for found in _ERROR.finditer(line):
             rest = [pattern.search(line, found.end()) for pattern in _REST]
             texts = (value[1].strip() if value else "" for value in rest)
