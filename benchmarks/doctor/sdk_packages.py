@@ -121,7 +121,7 @@ def need_findings(sdk: Sdk, packages: Mapping[str, str | None]) -> list[Finding]
         elif not need.allows(version):
             text = f"{need.package} {version}; {sdk.name} is documented for {need.wanted}"
             found.append(
-                problem(_TOPIC, f"{text}: {need.fails}", advice, ("convert",))
+                problem(_TOPIC, f"{text}: {need.fails}", advice, _JOBS)
                 if need.fails
                 else note(_TOPIC, text, f"should its tools fail: {advice}")
             )
