@@ -113,6 +113,19 @@ def test_a_damaged_state_and_another_network_are_refused(folder: Path, tmp_path:
     assert "cannot resume from" in str(result.exception) and "damaged" in str(result.exception)
 
 
+def test_without_a_model_the_network_is_that_of_the_checkpoint(folder: Path, tmp_path: Path):
+    first = arguments(folder, tmp_path / "a", "--epochs", "1")
+    CliRunner().invoke(command, first, catch_exceptions=False)
+    data, best = f"coco:{folder / 'data.json'}:{folder}", tmp_path / "a" / "best.pth"
+    options = ["--epochs", "1", "--batch-size", "4", "--workers", "0", "--device", "cpu"]
+    again = [data, "--init", str(best), "--out", str(tmp_path / "b"), *options]
+    CliRunner().invoke(command, again, catch_exceptions=False)
+    spec = load_checkpoint(tmp_path / "b" / "last.pth").spec
+    assert spec == load_checkpoint(best).spec
+    result = CliRunner().invoke(command, [data, "--out", str(tmp_path / "c")])
+    assert result.exit_code == 2 and "expected --model NETWORK, or --init" in result.output
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -103,6 +103,23 @@ def test_json(model, data, tmp_path):
     assert "has no boxes of head: this class is not evaluated" in stderr
 
 
+def test_a_data_set_as_training_takes_it(model, data, tmp_path):
+    """The same figures, but for a box that is 16 px to the last bit: it is float32 here."""
+    stdout, _ = evaluate(
+        model, "--data", data, "--images-root", tmp_path, "--json", "--classes", "person"
+    )
+    again, _ = evaluate(model, "--data", f"coco:{data}:{tmp_path}", "--json", "--classes", "person")
+    one, other = json.loads(stdout), json.loads(again)
+    for name in ("ap", "ap50", "ap50_interval", "mr2", "images", "boxes", "sweep"):
+        assert one[name] == other[name], name
+    limited, _ = evaluate(
+        model, "--data", f"coco:{data}:{tmp_path}", "--limit", "1", "--json", "--classes", "person"
+    )
+    assert json.loads(limited)["images"] == 1
+    twice = ("--data", f"coco:{data}:{tmp_path}", "--images-root", tmp_path)
+    evaluate(model, *twice, error="says itself where the pictures are")
+
+
 def test_tables(model, data, tmp_path):
     stdout, _ = evaluate(model, "--data", data, "--images-root", tmp_path)
     assert "set/test.json: 3 pictures, 1 box (person), 1 more are ignored" in stdout

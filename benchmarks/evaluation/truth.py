@@ -81,15 +81,22 @@ def read_truth(
     return _checked(name, class_names, pictures, notes, ids.values(), classes)
 
 
-def truth_of(dataset: DataSet, class_names: Sequence[str]) -> Truth:
+def truth_of(
+    dataset: DataSet,
+    class_names: Sequence[str],
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> Truth:
     """A data set of any format. class_names: the model's; the data set's may be in another order.
 
-    The area of a box is its width times its height. Raises InputError as `read_truth` does.
+    The area of a box is its width times its height. classes, limit: as `read_truth` takes them.
+    Raises InputError as `read_truth` does.
     """
     categories = [{"name": n, "id": i} for i, n in enumerate(dataset.class_names) if i > 0]
-    ids = _class_ids_by_category(Path(dataset.name), categories, class_names, None)
+    ids = _class_ids_by_category(Path(dataset.name), categories, class_names, classes)
+    annotated = [s for s in dataset.samples if not ids.keys().isdisjoint(s.labeled_class_ids)]
     pictures = []
-    for sample in dataset.samples:
+    for sample in annotated[:limit]:
         known = np.isin(sample.class_ids, list(ids))
         boxes = sample.boxes_xyxy_px[known].astype(np.float64)
         pictures.append(
@@ -103,7 +110,7 @@ def truth_of(dataset: DataSet, class_names: Sequence[str]) -> Truth:
                 sample.size_hw,
             )
         )
-    return _checked(dataset.name, class_names, pictures, [], ids.values(), None)
+    return _checked(dataset.name, class_names, pictures, [], ids.values(), classes)
 
 
 def _record(path: Path) -> dict[str, Any]:

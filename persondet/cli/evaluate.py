@@ -3,6 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,15 +12,18 @@ from persondet.cli.options import NAMES
 from persondet.errors import InputError
 from persondet.wording import counted
 
+if TYPE_CHECKING:
+    from benchmarks.evaluation.truth import Truth
+
 
 @click.command()
 @click.argument("model")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
     required=True,
     metavar="JSON",
-    help="COCO annotation of the pictures.",
+    help="COCO annotation of the pictures; or a data set as `train` takes it, such as "
+    "voc:annotations/:pictures/.",
 )
 @click.option(
     "--images-root",
@@ -59,7 +63,7 @@ from persondet.wording import counted
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     model: str,
-    data: Path,
+    data: str,
     images_root: Path | None,
     classes: tuple[str, ...] | None,
     limit: int | None,
@@ -84,7 +88,6 @@ def command(
     from benchmarks.evaluation.detections_cache import detections_cache, engine
     from benchmarks.evaluation.evaluation import evaluate
     from benchmarks.evaluation.found import ModelToOpen
-    from benchmarks.evaluation.truth import read_truth
     from persondet.cli.opening import open_model
     from persondet.cli.progress import progress_bar
     from persondet.images import read_image_rgb
@@ -111,7 +114,7 @@ def command(
             (there,) = device.open(stack, [model], spec_path)
             backend = there
         spec, ran_on = backend.spec, backend.device
-        truth = read_truth(data, images_root or data.parent, spec.class_names, classes, limit)
+        truth = _truth(data, images_root, spec.class_names, classes, limit)
         for note in truth.notes:
             click.echo(f"note: {note}", err=True)
         to_open = ModelToOpen(path, spec, threads)
@@ -153,3 +156,21 @@ def command(
         drawn += draw_faults(worst, truth, found, threshold, plots)
         for picture in drawn:
             click.echo(f"drawn: {picture}", err=True)
+
+
+def _truth(
+    data: str,
+    images_root: Path | None,
+    class_names: tuple[str, ...],
+    classes: tuple[str, ...] | None,
+    limit: int | None,
+) -> "Truth":
+    from benchmarks.evaluation.truth import read_truth, truth_of
+    from persondet.data.sources import FORMATS, open_datasets
+
+    path = Path(data)
+    if path.exists() or data.partition(":")[0] not in FORMATS:
+        return read_truth(path, images_root or path.parent, class_names, classes, limit)
+    if images_root is not None:
+        raise InputError(f"--images-root: {data} says itself where the pictures are")
+    return truth_of(open_datasets([data]), class_names, classes, limit)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
-@click.option("--model", required=True, help="A network (f38 for short), or a spec's JSON.")
+@click.option(
+    "--model",
+    help="A network (f38 for short), or a spec's JSON. [default: what --init is]",
+)
 @click.option(
     "--val",
     multiple=True,
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on where a run into --out was interrupted.")
 def command(
     data: tuple[str, ...],
-    model: str,
+    model: str | None,
     val: tuple[str, ...],
     out: Path,
     init: str | None,
@@ -77,7 +80,7 @@ def command(
     from persondet.training.scalars import scalar_log
     from persondet.training.trainer import Run, train
 
-    spec = open_spec(model)
+    spec = open_spec(model) if model else _spec_of(init)
     if classes:
         spec = dataclasses.replace(spec, class_names=("background", *classes))
     config = _config(config_path, overrides)
@@ -144,6 +147,15 @@ def _join_processes(device: str) -> tuple[int, int]:
     backend = "nccl" if device.startswith("cuda") else "gloo"
     torch.distributed.init_process_group(backend)
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def _spec_of(init: str | None) -> "DetectorSpec":
+    from persondet.checkpoint import load_checkpoint
+    from persondet.models import resolve_model
+
+    if init is None or init.endswith(".npz"):
+        raise click.UsageError("expected --model NETWORK, or --init with a detector's checkpoint")
+    return load_checkpoint(resolve_model(init)).spec
 
 
 def _start(
