@@ -1,0 +1,168 @@
+"""`convert` and `quantize`: which toolchain, and dry runs; docs/snpe.md is of this table."""
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
+
+from export.sdk.coverage import document
+from export.sdk.sdk import ROOT_VARIABLES
+from persondet.cli import cli
+from persondet.errors import PersondetError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, tiny_onnx, monkeypatch) -> Path:
+    """A working folder with `my model.onnx`, and no SDK in the environment."""
+    for name in (*ROOT_VARIABLES, "PERSONDET_SDK_PYTHON"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copy(tiny_onnx, tmp_path / "my model.onnx")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _run(*arguments: str):
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def _message(result) -> str:
+    error = result.exception
+    return str(error) if isinstance(error, PersondetError) else result.output
+
+
+@pytest.mark.parametrize("version", ["1.47", "1.68", "2.10", "2.25", "2.48.0.260113"])
+def test_a_dry_run_needs_no_sdk(version, folder) -> None:
+    result = _run("convert", "my model.onnx", "--dry-run", "--sdk-version", version)
+    assert result.exit_code == 0, result.output
+    *activation, command = result.stdout.splitlines()
+    words = shlex.split(command)
+    assert words[0] == ("qairt-converter" if version >= "2.25" else "snpe-onnx-to-dlc")
+    assert words[1:5] == ["--input_network", "my model.onnx", "--output_path", "my model.dlc"]
+    assert f"{version}" in activation[0]
+    assert activation[-1].startswith("source ")
+    assert [path.name for path in folder.iterdir()] == ["my model.onnx"]
+
+
+def test_the_lines_run_in_a_shell(imitation_sdk, folder, tmp_path_factory) -> None:
+    """With `set -u`, after an envsetup.sh that does what the vendor's does."""
+    root = tmp_path_factory.mktemp("a b") / "sdk"
+    shutil.copytree(imitation_sdk("2.25.0.240728"), root)
+    (root / "bin" / "envsetup.sh").write_text(
+        f'export PATH="{root}/bin/x86_64-linux-clang:$PATH"\n'
+        f'export PYTHONPATH="{root}/lib/python:$PYTHONPATH"\n'
+        f'export LD_LIBRARY_PATH="{root}/lib/x86_64-linux-clang:$LD_LIBRARY_PATH"\n'
+    )
+    dry = _run("convert", "my model.onnx", "--dry-run", "--sdk", str(root))
+    assert dry.exit_code == 0, dry.output
+    script = folder / "lines.sh"
+    script.write_text("set -eu\nunset PYTHONPATH LD_LIBRARY_PATH\n" + dry.stdout)
+    subprocess.run(["bash", str(script)], check=True, cwd=folder, capture_output=True)
+    assert (folder / "my model.dlc").stat().st_size > 1000
+
+
+def test_a_dry_run_of_quantize(folder, astronaut) -> None:
+    arguments = ("quantize", "my model.onnx", "--dry-run", "--sdk-version", "2.39", "-o", "q.dlc")
+    result = _run(*arguments)
+    assert result.exit_code == 0, result.output
+    *_, comment, convert, quantize = result.stdout.splitlines()
+    assert comment.startswith(
+        "# the list and its files come from `persondet quantize ... --dry-run"
+    )
+    assert "--output_path q.float.dlc" in convert
+    assert quantize == (
+        "qairt-quantizer --input_dlc q.float.dlc --input_list q.raw/input_list.txt "
+        "--output_dlc q.dlc"
+    )
+    assert len(list(folder.iterdir())) == 1
+
+    result = _run(*arguments, "--raw-files", "raw", "--calib", str(astronaut))
+    assert result.exit_code == 0, result.output
+    assert "# " not in result.stdout
+    (path,) = (folder / "raw" / "input_list.txt").read_text().splitlines()
+    assert Path(path) == folder / "raw" / "00000_astronaut.raw"
+    assert Path(path).stat().st_size == 48 * 80 * 3 * 4
+
+
+def test_a_dry_run_of_a_checkpoint_begins_with_the_export(f38_checkpoint) -> None:
+    result = _run("convert", str(f38_checkpoint), "--dry-run", "--sdk-version", "1.68")
+    assert result.exit_code == 0, result.output
+    first, last = result.stdout.splitlines()[0], result.stdout.splitlines()[-1]
+    onnx_path = f38_checkpoint.with_suffix(".onnx")
+    assert first == f"persondet export {f38_checkpoint} -o {onnx_path} --opset 11"
+    assert last.startswith(f"snpe-onnx-to-dlc --input_network {onnx_path} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--dry-run"],
+            "--dry-run: no SDK is known; set SNPE_ROOT or QAIRT_SDK_ROOT, or give --sdk",
+        ),
+        (["--toolchain", "snpe"], "--toolchain snpe: no SDK is known"),
+        (["--float-bits", "16"], "--float-bits: no SDK is known"),
+        (["--no-simplify"], "--no-simplify: no SDK is known"),
+        (
+            ["--toolchain", "embedded", "--dry-run"],
+            "--dry-run: of the toolchain snpe, not embedded",
+        ),
+        (["--sdk-version", "x"], "'x' is no SDK version"),
+        (["--sdk", "."], "is incomplete: it has no bin/x86_64-linux-clang"),
+        (["--dry-run", "--sdk-version", "1.3"], "SDK 1.3 is older than 1.40"),
+        (["--dry-run", "--sdk-version", "1.68", "--float-bits", "16"], "2.0 to 2.24 (snpe-onnx-to"),
+        (
+            ["--dry-run", "--sdk-version", "1.68", "--context-binary"],
+            "--context-binary is of the toolchain embedded",
+        ),
+    ],
+)
+def test_errors_of_convert(arguments, message, folder) -> None:
+    result = _run("convert", "my model.onnx", *arguments)
+    assert message in _message(result)
+    assert getattr(result.exception, "exit_code", result.exit_code) == 2
+    assert [path.name for path in folder.iterdir()] == ["my model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--calib", ".", "--calibration", "sqnr"], "--calibration sqnr: of the toolchain snpe"),
+        (["--calib", ".", "--cle"], "--cle: no SDK is known"),
+        (["--dry-run", "--sdk-version", "1.47", "--per-channel"], "versions that have one: 1.56"),
+        (["--dry-run", "--sdk-version", "2.39", "--raw-files", "r"], "--raw-files needs --calib"),
+        (["--dry-run", "--sdk-version", "2.39", "--native-inputs"], "input type is float32"),
+    ],
+)
+def test_errors_of_quantize(arguments, message, folder) -> None:
+    result = _run("quantize", "my model.onnx", *arguments)
+    assert message in _message(result)
+    assert getattr(result.exception, "exit_code", result.exit_code) == 2
+    assert [path.name for path in folder.iterdir()] == ["my model.onnx"]
+
+
+def test_the_environment_chooses(imitation_sdk, folder, monkeypatch) -> None:
+    root = imitation_sdk("2.5.0.4052")
+    monkeypatch.setenv("SNPE_ROOT", str(root))
+    result = _run("convert", "my model.onnx", "-o", "s.dlc")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[0] == (
+        f"toolchain snpe: SNPE 2.5.0.4052 in {root} (SNPE_ROOT); without it: --toolchain embedded"
+    )
+    assert result.stdout.startswith("s.dlc: 0.0")
+    assert "parameters as Qualcomm's loader reads them" in result.stdout
+    result = _run("convert", "my model.onnx", "-o", "e.dlc", "--toolchain", "embedded")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    result = _run("quantize", "my model.onnx")
+    assert "give --calib DIR|LIST|VIDEO: an SDK quantizes on pictures" in result.output
+
+
+def test_the_document_is_of_this_table() -> None:
+    path = Path(__file__).parents[1] / "docs" / "snpe.md"
+    assert path.read_text(encoding="utf-8") == document(), (
+        "write it again: python -m export.sdk.coverage > docs/snpe.md"
+    )
