@@ -167,7 +167,7 @@ def origin_lines(origin: Origin) -> list[tuple[str, str]]:
     lines += [("Written by", str(step)) for step in origin.steps]
     lines += [("Command", step.short_command) for step in origin.steps]
     lines += [("Loads in", _loader_text(loader)) for loader in origin.runtimes]
-    lines += [("There runs on", _loader_text(loader)) for loader in origin.processors]
+    lines += [("Then runs on", _loader_text(loader)) for loader in origin.processors]
     return lines + [("Note", note) for note in origin.notes]
 
 

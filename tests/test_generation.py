@@ -100,6 +100,7 @@ def test_qairt_in_both_spellings(tmp_path, entry):
         {"dlcGenerationInfo": "x"},
         {"dlcGenerationInfo": ["x", {}, {"converterCommand": 3}]},
         {"dlcGenerationInfo": [{"quantizerCommand": {"tool": "N/A", "args": {}}}]},
+        {"dlcGenerationInfo": [{" ": {"tool": " "}}]},
         [],
     ],
 )

@@ -124,7 +124,7 @@ def _command(name: str, record: Mapping[str, Any]) -> str:
     arguments = record.get("args")
     pairs = arguments.items() if isinstance(arguments, dict) else ()
     tool = _first_text(record, ("tool",)) or key
-    return " ".join((tool, *(f"{name}={value}" for name, value in pairs)))
+    return " ".join((tool, *(f"{name}={value}" for name, value in pairs))).strip()
 
 
 def _first_text(record: Mapping[str, Any], keys: Iterable[str]) -> str | None:
