@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.sdk.parsers.diagview import DiagReport, parse_diagview, parse_diagview_csv
+from export.sdk.parsers.diagview import DiagReport, parse_diagview
+from export.sdk.parsers.diagview_csv import parse_diagview_csv
 from export.sdk.parsers.statistics import Amount, amount_in, key_of
 from persondet.errors import PersondetError
 

@@ -7,7 +7,8 @@ import json
 import pytest
 from imitation_sdk import diagview
 
-from export.sdk.parsers.diagview import parse_diagview, parse_diagview_csv
+from export.sdk.parsers.diagview import parse_diagview
+from export.sdk.parsers.diagview_csv import parse_diagview_csv
 from export.sdk.parsers.statistics import Amount
 
 LAYERS = ["/conv/Conv", "/relu/Relu", "scores", "boxes", "last"]

@@ -1,11 +1,10 @@
-"""What snpe-diagview prints of a diagnostic log: two families of text, two of CSV.
+"""What snpe-diagview prints of a diagnostic log, in two families of text.
 
 All values are the SDK's averages over the input list, first run included; it gives no minimum,
 maximum or percentile. Layers on DSP and HTP are in cycles, the rest in microseconds, and the sum of
 the layers is not the total.
 """
 
-import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,17 +14,11 @@ from export.sdk.parsers.statistics import (
     EXECUTE_KEYS,
     Amount,
     amount_in,
-    amount_of,
-    is_finite,
     key_of,
 )
 from persondet.errors import PersondetError
 from persondet.wording import counted
 
-# The legacy CSV has no unit. Its statistics are microseconds; that the layers of these runtimes are
-# in cycles, as in the text, is inferred.
-_CYCLE_RUNTIMES = ("DSP", "AIP", "HTP")
-_V2_COLUMNS = ("Layer Id", "Layer Name", "Time", "Unit of Measurement")
 _HEADINGS = (  # a block's title begins so; both families
     (re.compile(r"(dnn runtime load|snpe create statistics)", re.I), "create"),
     (re.compile(r"(average snpe statistics|snpe execute statistics)", re.I), "execute"),
@@ -38,7 +31,7 @@ _LAYER = re.compile(
     re.ASCII,
 )
 _SUBNET = re.compile(r"Subnet (\d{1,9}) \((\w+)\)\s*:\s*(.*)", re.ASCII)
-_NAME = re.compile(r"(?P<name>.*?)(?:[: ]OpId_(?P<op>\d{1,9}))?(?P<unit> \((?:cycles|us)\))?")
+LAYER_NAME = re.compile(r"(?P<name>.*?)(?:[: ]OpId_(?P<op>\d{1,9}))?(?P<unit> \((?:cycles|us)\))?")
 
 
 @dataclass(frozen=True)
@@ -123,11 +116,11 @@ def parse_diagview(text: str) -> DiagReport:
         elif block and line and set(line) != {"-"}:
             blocks[block].append(line)
     if not blocks.keys() & {"create", "execute", "layers"}:
-        raise _not_a_report(text)
+        raise not_a_report(text)
     notes: list[str] = []
     create, _ = _statistics(blocks.get("create", ()), CREATE_KEYS, notes)
     execute, yields = _statistics(blocks.get("execute", ()), EXECUTE_KEYS, notes)
-    return _checked(
+    return checked_report(
         DiagReport(
             version,
             create,
@@ -173,7 +166,7 @@ def _layers(lines: Iterable[str], notes: list[str]) -> list[tuple[LayerTime, boo
     layers = []
     for line in lines:
         found = _LAYER.fullmatch(line)
-        name = _NAME.fullmatch(found["name"] or "") if found else None
+        name = LAYER_NAME.fullmatch(found["name"] or "") if found else None
         unit = found["unit"] if found else ""
         amount = amount_in(f"{found['value']} {unit}") if found else None
         if name and name["unit"] == " (cycles)" and not unit and amount == Amount(us=0.0):
@@ -203,86 +196,7 @@ def _with_units(layers: Iterable[tuple[LayerTime, bool]]) -> tuple[LayerTime, ..
     )
 
 
-def parse_diagview_csv(text: str) -> DiagReport:
-    """A CSV of `snpe-diagview --output`, legacy (five fields) or version 2 (named columns).
-
-    Raises PersondetError where it is neither.
-    """
-    try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
-    except csv.Error as error:
-        raise PersondetError(f"the CSV of snpe-diagview cannot be read: {error}") from None
-    header = next((row for row in rows if set(_V2_COLUMNS) <= set(row)), None)
-    report = _version_2(rows, header) if header else _legacy(rows)
-    if not report.create and not report.execute and not report.layers:
-        raise _not_a_report(text)
-    return _checked(report)
-
-
-def _version_2(rows: list[list[str]], header: list[str]) -> DiagReport:
-    """Rows without a layer's number are statistics, by the name in whatever column (inferred)."""
-    statistics: dict[str, Amount] = {}
-    layers, notes = [], []
-    for row in rows[rows.index(header) + 1 :]:
-        cells = dict(zip(header, row, strict=False))
-        amount = amount_in(f"{cells.get('Time', '')} {cells.get('Unit of Measurement', '')}")
-        name = _NAME.fullmatch(cells.get("Layer Name", ""))
-        if len(row) != len(header) or amount in (None, Amount()) or amount is None or not name:
-            notes.append(f"not understood: {','.join(row)[:80]!r}")
-        elif cells["Layer Id"].isdecimal() and len(cells["Layer Id"]) < 10:
-            runtime = cells.get("Runtime") or None
-            op_id = int(name["op"]) if name["op"] else None
-            index = int(cells["Layer Id"])
-            layers.append(LayerTime(index, name["name"].strip() or None, runtime, amount, op_id))
-        else:
-            keys = [key_of(cell) for cell in row]
-            known = (key for key in keys if key in CREATE_KEYS or key in EXECUTE_KEYS)
-            statistics[next(known, key_of(name["name"]))] = amount
-    return _report(statistics, layers, notes)
-
-
-def _legacy(rows: list[list[str]]) -> DiagReport:
-    """timestamp, message, idx, value, runtime; idx below 0 is no layer."""
-    statistics: dict[str, Amount] = {}
-    layers, notes = [], []
-    for number, row in enumerate(rows):
-        if len(row) != 5 or not _is_number(row[3]) or not re.fullmatch(r"-?\d{1,9}", row[2]):
-            if number:  # the first may be a header
-                notes.append(f"not understood: {','.join(row)[:80]!r}")
-            continue
-        _, message, index, value, runtime = row
-        if int(index) < 0:
-            statistics[key_of(message)] = Amount(us=float(value))
-            continue
-        unit = "cycles" if runtime.upper().startswith(_CYCLE_RUNTIMES) else "us"
-        amount = amount_of(float(value), unit)
-        layers.append(LayerTime(int(index), message or None, runtime or None, amount))
-    if (
-        len({layer.name for layer in layers}) == 1 < len(layers)
-    ):  # then the message is no layer's name
-        layers = [replace(layer, name=None) for layer in layers]
-    return _report(statistics, layers, notes)
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) is not None and is_finite(text)
-
-
-def _report(
-    statistics: Mapping[str, Amount], layers: Iterable[LayerTime], notes: list[str]
-) -> DiagReport:
-    for key in statistics.keys() - {*CREATE_KEYS, *EXECUTE_KEYS}:
-        notes.append(f"a statistic of an unknown name: {key[:80]!r}")
-    return DiagReport(
-        None,
-        {key: statistics[key] for key in CREATE_KEYS if key in statistics},
-        {key: statistics[key] for key in EXECUTE_KEYS if key in statistics},
-        layers=tuple(layers),
-        notes=tuple(sorted(notes)),
-    )
-
-
-def _checked(report: DiagReport) -> DiagReport:
+def checked_report(report: DiagReport) -> DiagReport:
     """With a note where the statistic that everyone wants is missing, and many notes as one."""
     notes = list(report.notes)
     if len(notes) > 5:
@@ -292,7 +206,7 @@ def _checked(report: DiagReport) -> DiagReport:
     return replace(report, notes=tuple(notes))
 
 
-def _not_a_report(text: str) -> PersondetError:
+def not_a_report(text: str) -> PersondetError:
     start = " ".join(text.split())[:60]
     return PersondetError(
         "snpe-diagview's output holds no statistics: expected a block such as `Average SNPE "
