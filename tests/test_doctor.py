@@ -375,23 +375,29 @@ esac
 
 @pytest.fixture
 def phones(tmp_path, monkeypatch):
-    """Phones behind the stand-in of adb: SM8550 with Android 14."""
+    """The folder of the phones behind the stand-in of adb."""
     folder = tmp_path / "devices"
     folder.mkdir()
     monkeypatch.setenv("ADB_STAND_IN", str(folder))
     monkeypatch.delenv("PERSONDET_DEVICE_FOLDER", raising=False)
     programs = adb_stand_in.install(tmp_path / "programs")
-    (programs / "getprop").write_text(GETPROP)
-    (programs / "getprop").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     return folder
 
 
+def add_phone(phones, serial, **behaviour):
+    """An SM8550 with Android 14."""
+    program = adb_stand_in.add_device(phones, serial, **behaviour).folder / "bin" / "getprop"
+    program.parent.mkdir()
+    program.write_text(GETPROP)
+    program.chmod(0o755)
+
+
 def test_phones_that_adb_sees(quick, phones):
     assert [found.text for found in adb_findings()] == ["sees no device"]
-    adb_stand_in.add_device(phones, "R58M12")
-    adb_stand_in.add_device(phones, "S1", state="unauthorized")
-    adb_stand_in.add_device(phones, "S2", lost_at="uname")
+    add_phone(phones, "R58M12")
+    add_phone(phones, "S1", state="unauthorized")
+    add_phone(phones, "S2", lost_at="uname")
     good, locked, lost = adb_findings()
     assert "Android 14" in good.text
     assert "Snapdragon 8 Gen 2 (sm8550), Hexagon v73" in good.text
@@ -401,7 +407,7 @@ def test_phones_that_adb_sees(quick, phones):
 
 
 def test_a_phone_needs_the_sdk(quick, phones, tmp_path):
-    adb_stand_in.add_device(phones, "R58M12")
+    add_phone(phones, "R58M12")
     (stopped,) = examination.examine(["device:adb"], {}).stopped_by("device:adb")
     assert "no SDK here" in stopped.text
     for version, level, text in (

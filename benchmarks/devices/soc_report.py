@@ -13,7 +13,8 @@ say() { printf '%s=%s\n' "$1" "$(printf %s "$2" | tr '\000\n' '  ')"; }
 say machine "$(uname -m)"
 say system "$(uname -s)"
 if command -v getprop >/dev/null 2>&1; then
-  say android "$(getprop ro.build.version.release)"
+  version=$(getprop ro.build.version.release)
+  say android "${version:-of an unknown version}"
   say soc_model "$(getprop ro.soc.model)"
   say platform "$(getprop ro.board.platform)"
 fi
