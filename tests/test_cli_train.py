@@ -51,10 +51,13 @@ def arguments(folder: Path, out: Path, *more: str) -> list[str]:
 
 def test_a_run_writes_all_that_it_promises_and_resumes(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    result = CliRunner().invoke(command, arguments(folder, out), catch_exceptions=False)
+    (tmp_path / "recipe.toml").write_text("min_side_px = 80")
+    config = ["--config", str(tmp_path / "recipe.toml")]
+    result = CliRunner().invoke(command, arguments(folder, out, *config), catch_exceptions=False)
     assert result.exit_code == 0
     assert "epoch 1: class loss" in result.stdout and "best.pth: AP50" in result.stdout
     assert "starting from random weights" in result.stderr
+    assert "box smaller than 80 px at network scale: ignored" in result.stderr
     names = {path.name for path in out.iterdir()}
     assert {"best.pth", "last.pth", "state.pt", "log.jsonl", "config.json", "curves.png"} <= names
     best = load_checkpoint(out / "best.pth")
@@ -64,7 +67,8 @@ def test_a_run_writes_all_that_it_promises_and_resumes(folder: Path, tmp_path: P
     assert list((out / "tensorboard").glob("events.*"))
     assert [record["epoch"] for record in read_log(out / "log.jsonl")] == [0, 1]
 
-    again = CliRunner().invoke(command, arguments(folder, out, "--resume"), catch_exceptions=False)
+    resumed = arguments(folder, out, *config, "--resume")
+    again = CliRunner().invoke(command, resumed, catch_exceptions=False)
     assert again.exit_code == 0  # nothing is left to do
     assert len((out / "log.jsonl").read_text().splitlines()) == 2
 

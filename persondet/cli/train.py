@@ -72,6 +72,7 @@ def command(
     from persondet.cli.interruption import asked_to_stop
     from persondet.cli.opening import open_spec
     from persondet.cli.progress import progress_bar
+    from persondet.data.cleaning import with_small_ignored
     from persondet.data.sources import open_datasets
     from persondet.data.summary import summary_lines
     from persondet.networks import build_network
@@ -101,7 +102,9 @@ def command(
         text = json.dumps(origin | {"config": config_to_dict(config)}, indent=2)
         with replacing(out / "config.json") as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-        for line in (*summary_lines(training_set), *notes, text):
+        # Of the pictures as they are: a crop of one may enlarge a box so that it is learnt.
+        seen = with_small_ignored(training_set, spec.input_size_hw, config.min_side_px)
+        for line in (*summary_lines(seen), *notes, text):
             click.echo(line, err=True)
     evaluate = _evaluator(val, spec, device) if val and shard == 0 else None
     batches = len(training_set.samples) * config.epochs // config.batch_size
