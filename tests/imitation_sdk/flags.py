@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 ALWAYS, NEVER = "0.0", "99.0"
-QAIRT = "2.25"  # the contract's newest column; 2.11 to 2.24 are not in it and count as 2.5
+QAIRT = "2.25"  # the newest column; the one of 2.5 stands for 2.0 to 2.24
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ _ONNX_TO_DLC = (
     _flag("--custom_io", 1, since=QAIRT),
     _flag("--dump_custom_io_config_template", 1, since=QAIRT),
     _flag("--preserve_io", "*", since=QAIRT),
-    _flag("--float_bw", 1, since="2.5", until=QAIRT, choices=("32", "16")),
+    _flag("--float_bw", 1, since="2.0", until=QAIRT, choices=("32", "16")),
     _flag("--float_bitwidth", 1, since=QAIRT, choices=("32", "16")),
     _flag("--float_bias_bw --float_bias_bitwidth", 1, since=QAIRT, choices=("32", "16")),
     _flag("--expand_lstm_op_structure", since=QAIRT),
@@ -138,7 +138,7 @@ _DLC_QUANT = (
         since="2.0",
         warning=_renamed("--axis_quant", "--use_per_channel_quantization"),
     ),
-    _flag("--use_per_channel_quantization", since="2.5"),
+    _flag("--use_per_channel_quantization", since="2.0"),
     _flag("--use_per_row_quantization", since=QAIRT),
     _flag("--optimizations", 1, until=QAIRT, choices=("cle", "bc")),
     _flag("--algorithms", 1, since=QAIRT, choices=("cle",)),
