@@ -80,7 +80,7 @@ def test_crcs_that_the_writer_left_out_are_put_in(toolchain_of, tiny_onnx, tmp_p
         ("writes_then_fails", r"failed with exit code 255\n"),
         ("truncated", r"wrote a file that is no DLC \(.*truncated"),
         ("killed", r"was ended by signal 9"),
-        ("no_python_module", r"(?s)failed with exit code.*No module named.*cause: .*\nremedy: "),
+        ("no_python_module", r"(?s)failed with exit code.*No module named.*\n  cause: .*\n  fix: "),
     ],
 )
 def test_a_converter_that_fails(

@@ -94,7 +94,8 @@ All of: exit code 0; one of the lines below on either stream; a file that was no
 whole container in it, whose own record names a converter of the same generation. What Qualcomm's
 loader can read (SNPE 2.x and QAIRT) is read back and compared with the ONNX: names, shapes and
 types of inputs and outputs, the number of convolution weights, and that a quantized graph is
-quantized. An SNPE 1.x file is not read back; the quantizer must have signed it.
+quantized. Of an SNPE 1.x file names and shapes are compared, as far as our own reader reads it, and
+the quantizer must have signed it.
 
 Only then the file takes its place, with a sidecar that holds the exact commands. Where a tool
 fails, nothing is written but `DESTINATION.log`, all that the tools printed. CRCs that the writer
@@ -156,7 +157,7 @@ def _option_rows(
 
 def _cell(option: Option, tool: str, first: Numbers, end: Numbers) -> str:
     """What the entries say of the versions from `first` up to, without, `end`."""
-    parts = []
+    parts: list[str] = []
     covered = end  # from here on; entries are ordered, a later one narrows an earlier one
     for entry in reversed(option.entries):
         start, stop = max(entry.since, first), min(entry.before or _ENDLESS, covered)

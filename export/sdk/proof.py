@@ -1,7 +1,8 @@
 """Proof that an SDK's DLC holds its ONNX graph, as far as that can be read.
 
-Qualcomm's loader reads SNPE 2.x and QAIRT files. SNPE 1.x ones are checked as a whole container of
-their generation with the right writer.
+Qualcomm's loader reads SNPE 2.x and QAIRT files. SNPE 1.x ones are read by a reader of our own,
+whose schema is not the vendor's: of a file that it cannot read, only the container and the writer's
+own record are checked.
 """
 
 import math
@@ -21,13 +22,14 @@ from persondet.spec import DetectorSpec
 from runtime.qairt.container import check_container
 from runtime.qairt.graph import DlcGraph, DlcTensor
 from runtime.qairt.reader import read_dlc
+from runtime.qairt.snpe1 import INPUT_TYPE, Snpe1Graph, read_snpe1
 
 SNPE_1_GENERATION = "SNPE 1.x"
 
 
 @dataclass(frozen=True)
 class SdkProof:
-    """generation: the container's. counted: what Qualcomm's loader reads; None for SNPE 1.x."""
+    """generation: the container's. counted: what its reader finds; None where it cannot read it."""
 
     generation: str
     counted: DlcProof | None
@@ -50,20 +52,50 @@ def prove_sdk_dlc(
     _check_writer(container.metadata, version)
     if container.generation == SNPE_1_GENERATION:
         _check_old_record(container.metadata, quantized)
-        return SdkProof(container.generation, None)
+        return SdkProof(container.generation, _prove_old(path, spec, version, quantized))
     try:
         graph = read_dlc(path)
     except InputError as error:
         raise PersondetError(f"SDK {version} wrote a file that cannot be read: {error}") from None
-    if problems := list(_problems(graph, model, spec, quantized)):
-        raise PersondetError(
-            f"the DLC that SDK {version} wrote is not the graph: " + "; ".join(problems)
-        )
+    _refuse(_problems(graph, model, spec, quantized), version)
     parameters = sum(
         _elements(graph, name) for op in _convolutions(graph) for name in op.inputs[1:]
     )
     ops = dict(Counter(op.type for op in graph.ops).most_common())
     return SdkProof(container.generation, DlcProof(parameters, ops))
+
+
+def _refuse(problems: Iterator[str], version: SdkVersion) -> None:
+    if listed := "; ".join(problems):
+        raise PersondetError(f"the DLC that SDK {version} wrote is not the graph: {listed}")
+
+
+def _prove_old(
+    path: Path, spec: DetectorSpec, version: SdkVersion, quantized: bool
+) -> DlcProof | None:
+    try:
+        graph = read_snpe1(path)
+    except InputError:  # of another schema than ours; its checksums fit
+        return None
+    _refuse(_old_problems(graph, spec, quantized), version)
+    ops = Counter(layer.type for layer in graph.layers if layer.type != INPUT_TYPE)
+    return DlcProof(graph.parameters, dict(ops.most_common()))
+
+
+def _old_problems(graph: Snpe1Graph, spec: DetectorSpec, quantized: bool) -> Iterator[str]:
+    """By names and shapes: an old graph's types are what a runtime makes of them."""
+    shapes = {
+        name: shape
+        for layer in graph.layers
+        for name, shape in zip(layer.outputs, layer.shapes, strict=True)
+    }
+    for name, expected in {spec.input_name: spec.input_shape, **spec.output_shapes}.items():
+        if name not in shapes:
+            yield f"{name} is missing"
+        elif shapes[name] != expected:
+            yield f"{name} has shape {shapes[name]}, expected {expected}"
+    if quantized and not graph.is_quantized:
+        yield "it is not quantized"
 
 
 def _check_writer(metadata: dict[str, Any], version: SdkVersion) -> None:

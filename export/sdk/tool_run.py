@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from export.process import Finished, run_process
-from export.sdk import messages
 from export.sdk.command_lines import ToolCall
+from export.sdk.messages import explain, explanation_lines
 from export.sdk.options import (
     DLC_QUANT,
     DLC_QUANTIZE,
@@ -98,8 +98,7 @@ def _failure(call: ToolCall, sdk: Sdk, finished: Finished, problem: str) -> str:
     if printed:
         lines = (finished.stderr.strip() or finished.stdout.strip()).splitlines()
         parts.append("its last lines:" + "".join(f"\n  {line}" for line in lines[-_SHOWN_LINES:]))
-    for explanation in messages.explain(printed, code=finished.code):
-        parts.append(f"cause: {explanation.cause}\nremedy: {explanation.fix}")
+    parts += explanation_lines(explain(printed, code=finished.code))
     if hint := _python_hint(call, sdk):
         parts.append(hint)
     return "\n".join(parts)

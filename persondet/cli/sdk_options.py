@@ -218,14 +218,15 @@ def echo_sdk_dlc(result: "SdkResult") -> None:
     counted, size = result.proof.counted, result.path.stat().st_size / 1e6
     if counted is None:
         click.echo(
-            f"{result.path}: {size:.2f} MB, a whole container of {result.proof.generation}; its "
-            "graph is for an SNPE 1.x runtime to load"
+            f"{result.path}: {size:.2f} MB, a whole container of {result.proof.generation}, whose "
+            "graph this release cannot read"
         )
         return
+    reader = "this release" if result.proof.generation == "SNPE 1.x" else "Qualcomm's loader"
     census = ", ".join(f"{count} {op_type}" for op_type, count in counted.ops.items())
     click.echo(
         f"{result.path}: {size:.2f} MB, {sum(counted.ops.values())} ops ({census}), "
-        f"{counted.parameters:,} parameters as Qualcomm's loader reads them"
+        f"{counted.parameters:,} parameters as {reader} reads them"
     )
 
 
