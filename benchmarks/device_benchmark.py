@@ -1,7 +1,7 @@
 """One model on one device, in every setting that was asked for."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,7 +162,7 @@ def _measured(
     return summarise(setting, measured.runs, measured.layer_runs), notes
 
 
-def failure_text(failures: list[tuple[Setting, str]] | tuple[tuple[Setting, str], ...]) -> str:
+def failure_text(failures: Sequence[tuple[Setting, str]]) -> str:
     return "\n".join(f"  {setting.label}: {text}" for setting, text in failures)
 
 

@@ -12,6 +12,7 @@ from persondet.cli.device import RUNTIMES
 
 if TYPE_CHECKING:
     from benchmarks.baseline import Baseline, Verdict
+    from benchmarks.device_benchmark import Request
     from benchmarks.device_report import DeviceBenchmark
 
 _SLOWEST_LAYERS = 10
@@ -127,34 +128,15 @@ def benchmark_on_device(
 ) -> None:
     """Measure, show, and raise PersondetError for a regression or a setting that failed."""
     from benchmarks.baseline import compare_with_baseline, read_baseline
-    from benchmarks.device_benchmark import Request, benchmark_device, failure_text
+    from benchmarks.device_benchmark import benchmark_device
     from benchmarks.devices.transport import open_transport
-    from persondet.cli.opening import spec_of_model
     from persondet.cli.progress import progress_bar
-    from persondet.errors import PersondetError
-    from persondet.images import read_image_rgb
-    from persondet.models import resolve_model
-    from persondet.preprocess import preprocess
     from persondet.sidecar import check_destination
 
-    path = resolve_model(model)
     baseline = None if options.baseline is None else read_baseline(options.baseline)
+    request = _request(model, image, runs, warmup, threads, spec_path, options)
     if options.csv is not None:
-        check_destination(options.csv, ".csv", inputs=[path, image])
-    spec = spec_of_model(model, spec_path)
-    request = Request(
-        path,
-        spec,
-        preprocess(read_image_rgb(image), spec),
-        _words(options.runtimes),
-        _words(options.perf_profiles),
-        options.tool,
-        runs,
-        warmup,
-        options.frames,
-        threads,
-        options.cpu_fallback,
-    )
+        check_destination(options.csv, ".csv", inputs=[request.model, image])
     assert options.device is not None
     with open_transport(options.device) as transport, progress_bar("measuring") as advance:
         found = benchmark_device(transport, request, advance)
@@ -164,6 +146,44 @@ def benchmark_on_device(
         verdicts = compare_with_baseline(baseline, found.latencies, limit)
     _write_csv(found, options.csv)
     _show(found, options.layers, baseline, verdicts, as_json)
+    _raise_problems(found, verdicts)
+
+
+def _request(
+    model: str,
+    image: Path,
+    runs: int | None,
+    warmup: int | None,
+    threads: int | None,
+    spec_path: Path | None,
+    options: DeviceOptions,
+) -> "Request":
+    from benchmarks.device_benchmark import Request
+    from persondet.cli.opening import spec_of_model
+    from persondet.images import read_image_rgb
+    from persondet.models import resolve_model
+    from persondet.preprocess import preprocess
+
+    spec = spec_of_model(model, spec_path)
+    return Request(
+        model=resolve_model(model),
+        spec=spec,
+        tensor=preprocess(read_image_rgb(image), spec),
+        runtimes=_words(options.runtimes),
+        perf_profiles=_words(options.perf_profiles),
+        tool=options.tool,
+        runs=runs,
+        warmup=warmup,
+        frames=options.frames,
+        threads=threads,
+        cpu_fallback=options.cpu_fallback,
+    )
+
+
+def _raise_problems(found: "DeviceBenchmark", verdicts: "tuple[Verdict, ...]") -> None:
+    from benchmarks.device_benchmark import failure_text
+    from persondet.errors import PersondetError
+
     problems = [verdict.text for verdict in verdicts if verdict.failed]
     if found.failures:
         problems.append("not every setting could be measured:\n" + failure_text(found.failures))
