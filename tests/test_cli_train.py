@@ -16,8 +16,10 @@ from persondet.checkpoint import load_checkpoint
 from persondet.cli.train import command
 from persondet.errors import InputError
 from persondet.images import write_image_rgb
-from persondet.spec import spec_to_json
+from persondet.networks import build_network, initialise
+from persondet.spec import spec_from_json, spec_to_json
 from persondet.training.curves import read_log
+from persondet.training.initial import _torchvision_names
 from persondet.zoo import F38, detector_spec
 
 
@@ -81,6 +83,21 @@ def test_a_run_starts_from_another_checkpoint(folder: Path, tmp_path: Path) -> N
         command, arguments(folder, tmp_path / "b", *start), catch_exceptions=False
     )
     assert f"starting from {tmp_path / 'a' / 'last.pth'}" in result.stderr
+
+
+def test_a_run_starts_from_torchvisions_backbone(folder: Path, tmp_path: Path) -> None:
+    """Under the names that torchvision gives a MobileNetV2, at this network's width."""
+    spec = spec_from_json((folder / "spec.json").read_text())
+    network = build_network(spec)
+    initialise(network, 7)
+    own = network.state_dict()
+    theirs = {their: own[our] for our, their in _torchvision_names(network)}
+    torch.save(theirs, tmp_path / "mobilenet_v2.pth")
+    more = ["--init", str(tmp_path / "mobilenet_v2.pth"), "--epochs", "1"]
+    result = CliRunner().invoke(
+        command, arguments(folder, tmp_path / "run", *more), catch_exceptions=False
+    )
+    assert "backbone from mobilenet_v2.pth" in result.stderr
 
 
 def test_a_signal_ends_the_step_and_the_rest_is_learnt_alike(folder: Path, tmp_path: Path) -> None:

@@ -179,6 +179,7 @@ def _start(
     from persondet.preprocess import preprocess
     from persondet.training.initial import (
         favour_background,
+        is_imagenet_backbone,
         start_from_checkpoint,
         start_from_imagenet,
     )
@@ -190,7 +191,7 @@ def _start(
     path = Path(init) if init.endswith(".npz") else resolve_model(init)
     if not path.exists():
         raise InputError(f"no such file to start from: {path}")
-    if path.suffix == ".npz":
+    if is_imagenet_backbone(path):
         pictures = [read_image_rgb(s.image_path) for s in training_set.samples[:32]]
         images = torch.cat([torch.from_numpy(preprocess(p, spec)) for p in pictures])
         return start_from_imagenet(network, path, images)

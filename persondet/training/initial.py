@@ -68,6 +68,18 @@ def start_from_imagenet(network: SSD, path: Path, images: Tensor) -> list[str]:
     return [f"backbone from {path.name}", *start_from_checkpoint(network, renamed)]
 
 
+def is_imagenet_backbone(path: Path) -> bool:
+    """Whether `start_from_imagenet` is for this file. One that cannot be read is not: who reads
+    checkpoints explains better what is wrong with it."""
+    if path.suffix == ".npz":
+        return True
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a damaged pickle can make the reader raise anything
+        return False
+    return isinstance(state, Mapping) and any(str(key).startswith("features.") for key in state)
+
+
 def _conv_norm_names(network: SSD) -> list[tuple[str, str, str, str]]:
     """(our conv, our norm, their conv, their norm) of every pair of the backbone, in order."""
     pairs = [("base_net.0.0", "base_net.0.1", "features.0.0", "features.0.1")]
