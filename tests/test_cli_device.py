@@ -65,10 +65,6 @@ def test_the_reference_runs_here(model, pictures, tmp_path) -> None:
         run(*words, "--fail-above", "scores.max_abs=0.5")
 
 
-def test_limits_hold_for_the_device(model, pictures) -> None:
-    run("compare", model, "--images", pictures, "--device", "local", "--fail-above", "0")
-
-
 @pytest.fixture
 def data(pictures: Path, tmp_path: Path) -> Path:
     images = [

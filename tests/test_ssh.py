@@ -1,6 +1,5 @@
 """A real OpenSSH server on a loopback port, with keys made for it."""
 
-import getpass
 import json
 import os
 import shlex
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from giving_up import assert_ended, interrupted_when
 from ssh_server import SshServer, ssh_server
 from tiny_detector import SPEC, outputs_with, save_onnx
 
@@ -22,7 +22,8 @@ from benchmarks.devices.python_board import open_python_board
 from benchmarks.devices.shell_line import DeviceLostError
 from benchmarks.devices.ssh import SshLink
 from benchmarks.devices.transport import open_transport
-from persondet.errors import InputError, PersondetError
+from persondet.cli import cli
+from persondet.errors import InputError
 
 NASTY = "a b;touch x$(id)'"
 
@@ -113,13 +114,14 @@ def test_no_server(board: SshServer) -> None:
     refused("ssh:no-such-host.invalid", r"Could not resolve hostname.*; check the name")
 
 
-def test_a_command_that_takes_too_long_ends_on_the_board(board: SshServer, tmp_path: Path) -> None:
-    script = f"echo $$ > {shlex.quote(str(tmp_path / 'pid'))}; exec sleep 60"
+def test_a_command_that_is_given_up_ends_on_the_board(board, tmp_path, monkeypatch) -> None:
+    ready = tmp_path / "pid"
+    script = f"echo $$ > {shlex.quote(str(ready))}; exec sleep 60"
     with open_transport(board.device) as device:
-        with pytest.raises(PersondetError, match=r"did not finish in 2 s"):
-            device.run(["sh", "-c", script], timeout_s=2)
-        pid = int((tmp_path / "pid").read_text())
-        assert device.run(["kill", "-0", str(pid)], timeout_s=30).code != 0
+        interrupted_when(ready, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            device.run(["sh", "-c", script], timeout_s=60)
+        assert_ended(ready)
 
 
 @pytest.fixture
@@ -144,19 +146,24 @@ def test_a_model_runs_on_the_board(board: SshServer, model: Path, tmp_path: Path
     assert list((tmp_path / "t").iterdir()) == []
 
 
-def test_compare_reaches_the_board(board, model, tmp_path) -> None:
-    from persondet.cli.compare import command as compare
-
+def test_compare_and_benchmark_reach_the_board(board, model, tmp_path) -> None:
     pictures = _made(tmp_path / "pictures")
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (30, 40, 3), np.uint8)
         cv2.imwrite(str(pictures / f"{number} {NASTY}.png"), pixels)
-    words = [str(model), "--images", str(pictures), "--device", board.device, "--json"]
-    answer = CliRunner().invoke(compare, words, catch_exceptions=False)
-    record = json.loads(answer.stdout)
-    assert record["images"] == 3
-    assert "on ssh:" in answer.stdout and getpass.getuser() in answer.stdout
+
+    def run(command: str, *words) -> dict:
+        argv = [command, str(model), *map(str, words), "--device", board.device, "--json"]
+        return json.loads(CliRunner().invoke(cli, argv, catch_exceptions=False).stdout)
+
+    compared = run("compare", "--images", pictures)
+    assert compared["images"] == 3
+    assert compared["pairs"][0]["model"] == f"{model} on {board.device}"
+    words = ("--runs", 5, "--threads", 1)
+    measured = run("benchmark", "--image", pictures / f"0 {NASTY}.png", *words)
+    assert board.device in json.dumps(measured) and '"p99' in json.dumps(measured)
     assert list((tmp_path / "t").iterdir()) == []
+    assert not list((tmp_path / f"device {NASTY}").glob("run-*"))
 
 
 def test_a_board_that_loses_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,7 @@ class Board(Protocol):
 class DeviceBackend:
     """See runtime.backend.Backend. board: stays open for as long as this is used.
 
-    path: of the model here, for messages. A blank frame is run at once: a model that does not run
-    there is known before any work, and the device says what it is.
+    path: of the model here, for messages.
     """
 
     def __init__(self, path: Path, board: Board) -> None:
@@ -45,9 +44,15 @@ class DeviceBackend:
         self._answers: dict[bytes, dict[str, np.ndarray]] = {}
         size = int(np.prod(self.spec.input_shape)) * np.dtype(self.spec.input_dtype).itemsize
         self._batch = max(1, min(_BATCH_TENSORS, _BATCH_BYTES // size))
-        runs = board.run([np.zeros(self.spec.input_shape, self.spec.input_dtype)])
-        self.device = f"{board.name}: {runs.device}"
-        self.emulated = runs.emulated
+        self._device: str | None = None
+
+    @property
+    def device(self) -> str:
+        """In the words of the device; it is asked with a blank frame if it has run none yet."""
+        if self._device is None:
+            self._run([np.zeros(self.spec.input_shape, self.spec.input_dtype)])
+        assert self._device is not None
+        return self._device
 
     def prefetch(self, tensors: Iterable[np.ndarray]) -> None:
         """Say which tensors `infer` will be asked for next, in order.
@@ -76,6 +81,7 @@ class DeviceBackend:
         if not tensors:
             return
         runs = self._board.run(tensors)
+        self._device = f"{self._board.name}: {runs.device}"
         for index, tensor in enumerate(tensors):
             answer = {name: rows[index : index + 1] for name, rows in runs.outputs.items()}
             self._answers[_key(tensor)] = answer
