@@ -101,7 +101,9 @@ def test_a_converter_that_fails(
 def test_a_converter_that_hangs(toolchain_of, tiny_onnx, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("IMITATION_FAULT", "hangs")
     toolchain = toolchain_of("1.68.0.3932", timeout_s=1.5)
-    with pytest.raises(PersondetError, match=r"did not finish in 1\.5 s and was stopped"):
+    with pytest.raises(
+        PersondetError, match=r"did not finish in 1\.5 s and was stopped; --tool-timeout"
+    ):
         _convert(tiny_onnx, tmp_path / "t.dlc", toolchain)
     assert {path.name for path in tmp_path.iterdir()} == {"t.dlc.log"}
 

@@ -20,7 +20,7 @@ from export.sdk.options import (
     QAIRT_QUANTIZER,
 )
 from export.sdk.sdk import PYTHON_VARIABLE, PYTHONS, Sdk, script_interpreter, sdk_environment
-from persondet.errors import PersondetError
+from persondet.errors import InputError, PersondetError
 from runtime.qairt.container import check_container
 
 DEFAULT_TIMEOUT_S = 1800.0
@@ -59,15 +59,20 @@ def run_call(
     product = folder / call.product
     if product.exists():
         raise FileExistsError(product)  # it could be taken for the tool's work
-    finished = run_process(
-        argv,
-        what=f"{call.tool} of {sdk.name}",
-        timeout_s=timeout_s,
-        env=env,
-        cwd=folder,
-        log=log,
-        on_line=on_line,
-    )
+    try:
+        finished = run_process(
+            argv,
+            what=f"{call.tool} of {sdk.name}",
+            timeout_s=timeout_s,
+            env=env,
+            cwd=folder,
+            log=log,
+            on_line=on_line,
+        )
+    except InputError:
+        raise
+    except PersondetError as error:
+        raise PersondetError(f"{error}; --tool-timeout gives it longer") from None
     if problem := _problem(call, finished, product):
         raise PersondetError(_failure(call, sdk, finished, problem))
     return finished
@@ -99,7 +104,7 @@ def _failure(call: ToolCall, sdk: Sdk, finished: Finished, problem: str) -> str:
         lines = (finished.stderr.strip() or finished.stdout.strip()).splitlines()
         parts.append("its last lines:" + "".join(f"\n  {line}" for line in lines[-_SHOWN_LINES:]))
     parts += explanation_lines(explain(printed, code=finished.code))
-    if hint := _python_hint(call, sdk):
+    if finished.code > 0 and (hint := _python_hint(call, sdk)):
         parts.append(hint)
     return "\n".join(parts)
 

@@ -5,6 +5,7 @@ they write is proved there and only then put into its place.
 """
 
 import contextlib
+import errno
 import shlex
 import shutil
 import tempfile
@@ -41,16 +42,19 @@ LOG_NAME = "tools.log"
 
 @dataclass(frozen=True)
 class Toolchain:
-    """An SDK ready to run. tools: which of its tools; on_line: gets each line that they print."""
+    """An SDK ready to run. tools: which of its tools; on_call: gets the name of each that starts;
+    on_line: gets each line that they print."""
 
     sdk: Sdk
     tools: Toolset
     timeout_s: float = DEFAULT_TIMEOUT_S
     on_line: Callable[[str], None] = lambda line: None
+    on_call: Callable[[str], None] = lambda tool: None
 
     def run(self, plan: Plan, folder: Path) -> None:
         """The calls, one after the other, in the folder. Raises as `run_call`."""
         for call in plan.calls:
+            self.on_call(call.tool)
             run_call(
                 call,
                 self.sdk,
@@ -170,3 +174,10 @@ def workplace(destination: Path) -> Iterator[Path]:
             except OSError:
                 raise error from None
             raise type(error)(f"{error}\nall that was printed: {kept}") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise InputError(
+                f"the temporary folder {tempfile.gettempdir()} is full; make room there, or let "
+                "the variable TMPDIR name another"
+            ) from error

@@ -85,7 +85,7 @@ class SdkChoice:
 
         assert self.sdk is not None
         show = _echo_line if self.verbose else _ignore_line
-        return Toolchain(self.sdk, self.tools, self.timeout_s, show)
+        return Toolchain(self.sdk, self.tools, self.timeout_s, show, _echo_tool)
 
 
 def sdk_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -232,6 +232,10 @@ def echo_sdk_dlc(result: "SdkResult") -> None:
 
 def _echo_line(line: str) -> None:
     click.echo(line, err=True)
+
+
+def _echo_tool(tool: str) -> None:
+    click.echo(f"running {tool}", err=True)
 
 
 def _ignore_line(line: str) -> None:
