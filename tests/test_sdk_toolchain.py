@@ -11,6 +11,7 @@ from export.sdk.command_lines import toolset_of
 from export.sdk.intent import ConvertIntent, QuantizeIntent
 from export.sdk.sdk import Sdk, find_sdk
 from export.sdk.toolchain import Toolchain, convert
+from export.sdk.versions import parse_version
 from persondet.errors import InputError, PersondetError
 from persondet.sidecar import read_sidecar
 from quantize.calibration_set import calibration_set
@@ -114,15 +115,13 @@ def test_another_python_is_named(toolchain_of, tiny_onnx, tmp_path, monkeypatch)
         _convert(tiny_onnx, tmp_path / "t.dlc", toolchain_of("2.5.0.4052"))
 
 
-def _own_tool(root: Path, name: str, text: str) -> Sdk:
+def _own_tool(root: Path, name: str, text: str, version: str = "2.5.0.4052") -> Sdk:
     for part in ("bin/x86_64-linux-clang", "lib/x86_64-linux-clang", "lib/python"):
         (root / part).mkdir(parents=True, exist_ok=True)
     path = root / "bin/x86_64-linux-clang" / name
     path.write_text(text)
     path.chmod(0o755)
-    from export.sdk.versions import parse_version
-
-    sdk = find_sdk({}, folder=root, version=parse_version("2.5.0.4052"))
+    sdk = find_sdk({}, folder=root, version=parse_version(version))
     assert sdk is not None
     return sdk
 
@@ -153,6 +152,15 @@ def test_parts_of_two_sdks(tiny_onnx, tmp_path, shared_dlc) -> None:
         tmp_path / "sdk", "snpe-onnx-to-dlc", f"#!/bin/sh\ncp '{old}' tiny.dlc\n{line}\n"
     )
     message = r"SDK 2\.5\.0\.4052 gave a DLC of converter 1\.51\.0\.2663: its parts are of several"
+    with pytest.raises(PersondetError, match=message):
+        _convert(tiny_onnx, tmp_path / "t.dlc", Toolchain(sdk, toolset_of(sdk.version)))
+
+
+def test_an_old_file_of_another_graph(tiny_onnx, tmp_path, shared_dlc) -> None:
+    old = shared_dlc / "test_abs.dlc"
+    script = f"#!/bin/sh\ncp '{old}' tiny.dlc\necho Conversion completed successfully >&2\n"
+    sdk = _own_tool(tmp_path / "sdk", "snpe-onnx-to-dlc", script, "1.51.0.2663")
+    message = r"SDK 1\.51\.0\.2663 wrote is not the graph: image is missing; scores is missing"
     with pytest.raises(PersondetError, match=message):
         _convert(tiny_onnx, tmp_path / "t.dlc", Toolchain(sdk, toolset_of(sdk.version)))
 

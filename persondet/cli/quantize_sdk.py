@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     from quantize.calibration_set import CalibrationSet
 
 _QUANTIZER_OPTIONS = (
-    click.option("--weight-bits", type=click.Choice(["8", "16", "4"]), default="8", help="SDK"),
-    click.option("--bias-bits", type=click.Choice(["8", "32"]), help="SDK. Default: its own, 8."),
+    click.option(
+        "--weight-bits",
+        type=click.Choice(["8", "16", "4"]),
+        default="8",
+        help="SDK: bits of weights",
+    ),
+    click.option(
+        "--bias-bits",
+        type=click.Choice(["8", "32"]),
+        help="SDK: bits of biases. Default: its own, 8.",
+    ),
     click.option(
         "--weight-scheme",
         type=click.Choice(["asymmetric", "symmetric", "unsignedsymmetric"]),
