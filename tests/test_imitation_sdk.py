@@ -264,6 +264,18 @@ def test_metadata_records_commands(files, version):
     assert record.startswith("snpe-dlc-quant ") == (version == EARLY_2)
 
 
+def test_the_history_names_the_quantizer_and_its_version(files):
+    """As the schema of Qualcomm's loader demands it."""
+    from runtime.qairt.container import check_container
+    from runtime.qairt.generation import origin_of
+
+    steps = origin_of(check_container(files[2][NEWEST][1])).steps
+    assert [(step.tool, step.version) for step in steps] == [
+        ("snpe-onnx-to-dlc", NEWEST),
+        ("qairt-quantizer", NEWEST),
+    ]
+
+
 @pytest.mark.parametrize("version", ["2.33.0.250327", "2.39.0.250926"])
 def test_records_between_text_and_history_are_readable(tiny_onnx, tmp_path, version):
     root = make_sdk(tmp_path, version)

@@ -8,10 +8,13 @@ from runtime.qairt.container import DlcContainer
 
 _NONE = ("", "N/A")
 _OFF = ("=", "=false", "=none", "=[]")
-# Keys of a step in a QAIRT history, in the spellings of 2.33 and of 2.38 on. Only the converter's
-# are documented; that other tools write likewise is inferred.
+# Keys of a step in a QAIRT history, in the spellings of 2.33 and of 2.38 on, as the schemas in
+# libQnnIr.so name them for converters and quantizers; that other tools write likewise is inferred.
 _HISTORY_KEYS = ("dlcGenerationInfo", "dlc-generation-info")
-_VERSION_KEYS = ("converterVersion", "converter-version", "version")
+_VERSION_KEYS = (
+    *("converterVersion", "converter-version", "quantizerVersion", "quantizer-version"),
+    "version",
+)
 
 
 @dataclass(frozen=True)
