@@ -13,7 +13,8 @@ import pytest
 from tiny_detector import SPEC, outputs_with, save_onnx, with_format
 
 from benchmarks.devices import python_board as module
-from benchmarks.devices.python_board import open_python_board, pack_runtime
+from benchmarks.devices.python_board import open_python_board
+from benchmarks.devices.runtime_zip import pack_runtime
 from benchmarks.devices.transport import Transport, open_transport
 from export.process import Finished
 from persondet.errors import InputError, PersondetError

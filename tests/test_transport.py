@@ -1,13 +1,16 @@
 """Files there and back: whole, torn, missing, full; folders of ours and of others."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from benchmarks.devices import transport as module
+from benchmarks.devices.archives import pull_folder, push_folder
 from benchmarks.devices.local import LocalLink
 from benchmarks.devices.shell_line import DeviceLostError
+from benchmarks.devices.temporary import temporary_folder
 from benchmarks.devices.transport import Transport, open_transport
 from export.process import Finished
 from persondet.errors import InputError, PersondetError
@@ -139,11 +142,11 @@ def test_folders_as_one_archive(tmp_path: Path) -> None:
     source.mkdir()
     (source / NASTY).write_text("1")
     (source / "two").write_text("2")
-    device.push_folder(source, f"{device.folder}/in here")
+    push_folder(device, source, f"{device.folder}/in here")
     assert Path(device.folder, "in here", NASTY).read_text() == "1"
     Path(device.folder, "in here", "Result_0").mkdir()
     Path(device.folder, "in here", "Result_0", "a.raw").write_text("3")
-    device.pull_folder(f"{device.folder}/in here", tmp_path / "back")
+    pull_folder(device, f"{device.folder}/in here", tmp_path / "back")
     assert (tmp_path / "back" / "Result_0" / "a.raw").read_text() == "3"
     assert (tmp_path / "back" / NASTY).read_text() == "1"
     assert sorted(path.name for path in Path(device.folder).iterdir()) == ["in here"]
@@ -211,3 +214,10 @@ def test_env_is_added_to_the_device_s(tmp_path: Path) -> None:
         ["sh", "-c", 'echo "$A|$HOME"; pwd'], timeout_s=30, env={"A": NASTY}, cwd=str(tmp_path)
     )
     assert finished.stdout == f"{NASTY}|{os.environ['HOME']}\n{tmp_path}\n"
+
+
+def test_a_full_temporary_folder_here_is_said() -> None:
+    match = r"the temporary folder .* of this machine is full; remove files there, or name another"
+    with pytest.raises(InputError, match=match), temporary_folder() as folder:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not folder.exists()

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-import persondet
-import runtime
+from benchmarks.devices.runtime_zip import pack_runtime
+from benchmarks.devices.temporary import temporary_folder
 from benchmarks.devices.transport import Transport
 from export.process import Finished
 from persondet.errors import InputError, PersondetError
@@ -27,7 +26,6 @@ from runtime.backend import model_kind
 from runtime.device_job import Job
 
 PYTHON_VARIABLE = "PERSONDET_DEVICE_PYTHON"
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same zip for the same files, so that it is pushed once
 _MODULE_MISSING = "ModuleNotFoundError: No module named "
 _PACKAGES = {
     "numpy": "numpy",
@@ -103,8 +101,7 @@ class PythonBoard:
             rounds,
             self._options,
         )
-        with tempfile.TemporaryDirectory(prefix="persondet-device-") as folder:
-            place = Path(folder)
+        with temporary_folder() as place:
             np.save(place / job.tensors, np.concatenate([_checked(t, self.spec) for t in tensors]))
             (place / "job.json").write_text(json.dumps(asdict(job)), encoding="utf-8")
             names = ("job.json", job.tensors)
@@ -154,8 +151,8 @@ def open_python_board(
         )
     python = device_python(transport)
     check_python(transport, python)
-    with tempfile.TemporaryDirectory(prefix="persondet-runtime-") as folder:
-        packed = pack_runtime(Path(folder, "runtime.zip"))
+    with temporary_folder() as folder:
+        packed = pack_runtime(folder / "runtime.zip")
         runtime_zip = f"{transport.folder}/runtime-{sha256_of(packed)[:16]}.zip"
         transport.push(packed, runtime_zip)
     with transport.run_folder() as remote:
@@ -197,30 +194,6 @@ def check_python(transport: Transport, python: str) -> tuple[int, ...]:
             f"newer; name another by the variable {PYTHON_VARIABLE}"
         )
     return version
-
-
-def pack_runtime(destination: Path) -> Path:
-    """The modules that a device needs, as a zip that Python imports from; always the same bytes.
-
-    persondet/ without what learns or is a command, and all of runtime/.
-    """
-    rooms = [
-        *(
-            (Path(folder), path)
-            for folder in persondet.__path__
-            for path in Path(folder).glob("*.py")
-        ),
-        *(
-            (Path(folder), path)
-            for folder in runtime.__path__
-            for path in Path(folder).rglob("*.py")
-        ),
-    ]
-    with zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED) as archive:
-        for room, path in sorted(rooms):
-            name = path.relative_to(room.parent).as_posix()
-            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), path.read_bytes())
-    return destination
 
 
 def _parse_report(finished: Finished, transport: Transport) -> dict[str, Any]:

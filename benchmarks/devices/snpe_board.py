@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.devices.archives import pull_folder, push_folder
 from benchmarks.devices.python_board import BoardRuns
 from benchmarks.devices.snpe_commands import (
     RunSettings,
@@ -23,6 +23,7 @@ from benchmarks.devices.snpe_files import (
     device_variables,
     sdk_target,
 )
+from benchmarks.devices.temporary import temporary_folder
 from benchmarks.devices.transport import Transport
 from export.process import Finished, run_process
 from export.sdk.messages import explain, explanation_lines
@@ -86,15 +87,14 @@ class SnpeBoard:
     def load(self, tensors: Sequence[np.ndarray]) -> None:
         """Put the tensors on the device, as the frames that later runs take."""
         raw = raw_input(self.spec)
-        with tempfile.TemporaryDirectory(prefix="persondet-raw-") as name:
-            folder = Path(name)
+        with temporary_folder() as folder:
             files = [raw_name(index, "frame") for index in range(len(tensors))]
             for file, tensor in zip(files, tensors, strict=True):
                 write_raw(folder / file, tensor, raw)
             rows = [Path("inputs", file) for file in files]
             (folder / "list.txt").write_text(input_list(rows), encoding="utf-8")
             self._transport.remove_folder(f"{self._remote}/inputs")
-            self._transport.push_folder(folder, f"{self._remote}/inputs")
+            push_folder(self._transport, folder, f"{self._remote}/inputs")
         self._count = len(tensors)
 
     def net_run(self, settings: RunSettings, *, fetch: bool = False) -> NetRun:
@@ -114,8 +114,7 @@ class SnpeBoard:
         finished = self._tool("snpe-net-run", words)
         try:
             self._check(finished, "snpe-net-run")
-            with tempfile.TemporaryDirectory(prefix="persondet-result-") as name:
-                local = Path(name)
+            with temporary_folder() as local:
                 try:
                     outputs = self._outputs(output, local) if fetch else {}
                 except PersondetError as error:
@@ -157,7 +156,7 @@ class SnpeBoard:
         )
 
     def _outputs(self, output: str, local: Path) -> dict[str, np.ndarray]:
-        self._transport.pull_folder(output, local)
+        pull_folder(self._transport, output, local)
         results = [read_result(local / f"Result_{n}", self.spec) for n in range(self._count)]
         return {
             name: np.concatenate([result[name] for result in results])

@@ -6,13 +6,11 @@ A `Link` (adb, ssh, local) only carries; what makes carrying safe is here, once 
 import contextlib
 import os
 import secrets
-import tarfile
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
+from benchmarks.devices.link import Link
 from benchmarks.devices.shell_line import DeviceLostError
 from export.process import Finished
 from persondet.errors import InputError, PersondetError
@@ -29,37 +27,6 @@ _MAKE_RUN_FOLDER = """mkdir -- "$1" || exit 1
 find "${1%/*}" -maxdepth 1 -name "run-*" -mtime +0 -exec rm -rf {} + 2> /dev/null
 true"""
 _CHUNK = 100  # paths in one command: Android's shell takes lines of limited length
-
-
-class Link(Protocol):
-    """What carries to one device. Paths on the device are absolute, with slashes.
-
-    `send` and `fetch` copy one file and may fail half-way; they raise DeviceLostError where the
-    device went away, PersondetError with the program's own text otherwise.
-    """
-
-    @property
-    def name(self) -> str:
-        """As `--device` names it."""
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        what: str,
-        timeout_s: float,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-    ) -> Finished: ...
-
-    def send(self, local: Path, remote: str, timeout_s: float) -> None: ...
-
-    def fetch(self, remote: str, local: Path, timeout_s: float) -> None: ...
-
-    def home(self) -> str:
-        """The folder in which ours may be made."""
-
-    def close(self) -> None: ...
 
 
 class Transport:
@@ -143,34 +110,6 @@ class Transport:
             part.replace(local)
         finally:
             part.unlink(missing_ok=True)
-
-    def push_folder(self, local: Path, remote: str) -> None:
-        """Copy all files of a folder, not those of folders in it, into one on the device, as one
-        archive. The device's folder is made."""
-        archive = f"{remote.rstrip('/')}.tar"
-        with tempfile.TemporaryDirectory(prefix="persondet-push-") as folder:
-            packed = Path(folder, "files.tar")
-            with tarfile.open(packed, "w") as opened:
-                for path in sorted(local.iterdir()):
-                    opened.add(path, path.name, recursive=False)
-            self.push(packed, archive)
-        self.make_folder(remote)
-        self.check(["tar", "-xf", archive, "-C", remote], what=f"unpacking on {self.name}")
-        self.check(["rm", "-f", "--", archive], what=f"removing {archive}")
-
-    def pull_folder(self, remote: str, local: Path) -> None:
-        """Copy all files below a device's folder into a local one, as one archive."""
-        archive = f"{remote.rstrip('/')}.tar"
-        self.check(["tar", "-cf", archive, "-C", remote, "."], what=f"packing {remote}")
-        with tempfile.TemporaryDirectory(prefix="persondet-pull-") as folder:
-            packed = Path(folder, "files.tar")
-            self.pull(archive, packed)
-            self.check(["rm", "-f", "--", archive], what=f"removing {archive}")
-            try:
-                with tarfile.open(packed) as opened:
-                    opened.extractall(local, filter="data")
-            except tarfile.TarError as error:
-                raise PersondetError(f"{self.name}: cannot unpack {remote}: {error}") from None
 
     def checksums(self, remotes: Sequence[str]) -> dict[str, str]:
         """sha256 of those of the device's files that exist."""
