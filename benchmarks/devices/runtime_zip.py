@@ -14,20 +14,11 @@ def pack_runtime(destination: Path) -> Path:
 
     persondet/ without what learns or is a command, and all of runtime/.
     """
-    rooms = [
-        *(
-            (Path(folder), path)
-            for folder in persondet.__path__
-            for path in Path(folder).glob("*.py")
-        ),
-        *(
-            (Path(folder), path)
-            for folder in runtime.__path__
-            for path in Path(folder).rglob("*.py")
-        ),
-    ]
-    with zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED) as archive:
-        for room, path in sorted(rooms):
-            name = path.relative_to(room.parent).as_posix()
-            archive.writestr(zipfile.ZipInfo(name, _DATE), path.read_bytes())
+    patterns = [(Path(folder), "*.py") for folder in persondet.__path__]
+    patterns += [(Path(folder), "**/*.py") for folder in runtime.__path__]
+    with zipfile.ZipFile(destination, "w") as archive:
+        for room, pattern in patterns:
+            for path in sorted(room.glob(pattern)):
+                entry = zipfile.ZipInfo(path.relative_to(room.parent).as_posix(), _DATE)
+                archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
     return destination
