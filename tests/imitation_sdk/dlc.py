@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runtime.qairt.graph import DlcGraph
 
 MODEL_ENTRY = "imitation.onnx"
+DESCRIPTION_ENTRY = "imitation.json"
 OVERRIDES_ENTRY = "imitation.overrides.json"
 NCHW_SUFFIX = ".nchw"  # of the tensors and nodes that `convert` puts behind 4-D inputs
 _HIDDEN = "imitation.4."  # what a container of generation 3 has instead of its own generation's
@@ -71,6 +72,8 @@ def write_dlc(
 
     Raises ToolError where the embedded toolchain does not take the graph.
     """
+    from imitation_sdk.network import describe
+
     embedded = _embedded_entries(model)
     version = numbers(commands["converter-version"])
     entries = _metadata(version, commands, embedded)
@@ -82,6 +85,7 @@ def write_dlc(
     else:
         entries |= {name: embedded[name] for name in _WEIGHTS}
     entries[MODEL_ENTRY] = runnable.SerializeToString()
+    entries[DESCRIPTION_ENTRY] = describe(runnable)
     if overrides is not None:
         entries[OVERRIDES_ENTRY] = overrides
     write_entries(destination, entries)

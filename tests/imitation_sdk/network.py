@@ -3,7 +3,9 @@
 Values are real numbers in and out; the numbers that a quantized DLC stores follow from `encodings`.
 """
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imitation_sdk.command_line import ToolError
-from imitation_sdk.dlc import MODEL_ENTRY, NCHW_SUFFIX
+from imitation_sdk.dlc import DESCRIPTION_ENTRY, MODEL_ENTRY, NCHW_SUFFIX
 from imitation_sdk.raw import GraphInput, graph_inputs
 
 if TYPE_CHECKING:
@@ -43,36 +45,43 @@ class TensorType:
         return np.clip(numbers, limits.min, limits.max).astype(self.dtype)
 
 
+def describe(model: "onnx.ModelProto") -> bytes:
+    """What running the model takes, as JSON: a tool that has it need not import onnx."""
+    nodes = [
+        node
+        for node in model.graph.node
+        if node.op_type not in _NO_LAYERS and not node.name.endswith(NCHW_SUFFIX)
+    ]
+    record = {
+        "inputs": [dataclasses.astuple(item) for item in graph_inputs(model)],
+        "types": {name: dataclasses.astuple(each) for name, each in _types(model).items()},
+        "layers": {node.name or node.output[0]: node.output[0] for node in nodes},
+        "outputs": [value.name for value in model.graph.output],
+    }
+    return json.dumps(record).encode()
+
+
 class OnnxNetwork:
     """asked: names of tensors to give, whatever the graph's outputs are; empty for those."""
 
-    def __init__(self, content: bytes, asked: Sequence[str]) -> None:
-        import onnx
+    def __init__(self, content: bytes, description: bytes, asked: Sequence[str]) -> None:
         import onnxruntime
 
-        model = onnx.load_from_string(content)
-        self.inputs: tuple[GraphInput, ...] = graph_inputs(model)
-        self.types = _types(model)
-        nodes = [
-            node
-            for node in model.graph.node
-            if node.op_type not in _NO_LAYERS and not node.name.endswith(NCHW_SUFFIX)
-        ]
-        self.layers = {node.name or node.output[0]: node.output[0] for node in nodes}
-        outputs = [value.name for value in model.graph.output]
-        self.names = list(asked) or outputs
-        made = {name for node in model.graph.node for name in node.output}
-        for name in self.names:
-            if name not in made:
-                raise ToolError(f"[ERROR] Output tensor {name} is not in the network")
-            if name not in outputs:
-                model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-        self._inner = {name for name in self.names if name not in outputs}
+        record = json.loads(description)
+        self.inputs = tuple(
+            GraphInput(name, tuple(shape), dtype) for name, shape, dtype in record["inputs"]
+        )
+        self.types = {name: TensorType(*each) for name, each in record["types"].items()}
+        self.layers: dict[str, str] = record["layers"]
+        self.names = list(asked) or record["outputs"]
+        self._inner = set(self.names) - set(record["outputs"])
+        if self._inner:
+            content = _with_outputs(content, self._inner)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            content, options, providers=["CPUExecutionProvider"]
         )
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -82,6 +91,18 @@ class OnnxNetwork:
             name: value.transpose(_TO_NHWC) if name in self._inner and value.ndim == 4 else value
             for name, value in values.items()
         }
+
+
+def _with_outputs(content: bytes, names: Iterable[str]) -> bytes:
+    import onnx
+
+    model = onnx.load_from_string(content)
+    made = {name for node in model.graph.node for name in node.output}
+    for name in sorted(names):
+        if name not in made:
+            raise ToolError(f"[ERROR] Output tensor {name} is not in the network")
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    return model.SerializeToString()
 
 
 class DlcNetwork:
@@ -117,7 +138,7 @@ Network = OnnxNetwork | DlcNetwork
 
 def open_network(path: Path, entries: Mapping[str, bytes], asked: Sequence[str]) -> Network:
     if MODEL_ENTRY in entries:
-        return OnnxNetwork(entries[MODEL_ENTRY], asked)
+        return OnnxNetwork(entries[MODEL_ENTRY], entries[DESCRIPTION_ENTRY], asked)
     return DlcNetwork(path, asked)
 
 
