@@ -254,7 +254,7 @@ _QAIRT_CONVERTER = (
     _flag("-s --source_model_input_shape", 2, since="2.26"),
     _flag("--out_tensor_node --out_tensor_name", 1),
     _flag("--source_model_input_datatype", 2),
-    _flag("--source_model_input_layout", 2, choices=()),
+    _flag("--source_model_input_layout", 2),
     _flag("--desired_input_layout", 2),
     _flag("--source_model_output_layout", 2),
     _flag("--desired_output_layout", 2),
