@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.device_latency import SettingLatency
-from benchmarks.device_runs import Setting
+from benchmarks.device_runs import Setting, by_start
 from benchmarks.median_ratio import MedianRatio, median_ratio
 from persondet.errors import InputError
 
@@ -15,9 +15,10 @@ FORMAT = "persondet-device-benchmark-1"
 
 @dataclass(frozen=True)
 class EarlierSetting:
-    """totals_us: of all its runs, each the average of frames_a_run frames."""
+    """starts_us: of all its runs, by the start of the runtime that they were of; each is the
+    average of frames_a_run frames."""
 
-    totals_us: tuple[float, ...]
+    starts_us: tuple[tuple[float, ...], ...]
     frames_a_run: int
 
 
@@ -67,8 +68,9 @@ def _setting_from(entry: dict) -> tuple[Setting, EarlierSetting]:
     totals_us = tuple(float(value) for value in entry["totals_us"])
     if not totals_us or not all(0 < value < float("inf") for value in totals_us):
         raise ValueError("totals_us must be positive numbers")
+    starts = by_start(totals_us, [int(start) for start in entry["starts"]])
     setting = Setting(str(entry["runtime"]), entry["perf_profile"])
-    return setting, EarlierSetting(totals_us, int(entry["frames_a_run"]))
+    return setting, EarlierSetting(tuple(map(tuple, starts)), int(entry["frames_a_run"]))
 
 
 def compare_with_baseline(
@@ -95,7 +97,7 @@ def _verdict(
     label = latency.setting.label
     if earlier is None:
         return Verdict(latency.setting, None, False, f"{label}: not in the baseline")
-    ratio = median_ratio(earlier.totals_us, [run.total_us for run in latency.runs])
+    ratio = median_ratio(earlier.starts_us, latency.starts_us)
     beyond = ratio.change > max_regression
     if not beyond:
         outcome = f"within the {max_regression:.0%} allowed"

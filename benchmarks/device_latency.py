@@ -5,12 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.device_runs import CYCLES, MICROSECONDS, PARTS, DeviceRun, LayerTime, Setting
+from benchmarks.device_runs import (
+    CYCLES,
+    MICROSECONDS,
+    PARTS,
+    DeviceRun,
+    LayerTime,
+    Setting,
+    by_start,
+)
 from benchmarks.latency import NOISY_VARIATION, StageTimes, stage_times
 from benchmarks.median_ratio import ENOUGH_RUNS, MedianRatio, median_ratio
 from persondet.errors import PersondetError
 
-DRIFT_WARNING = 0.05  # change from the first to the last third of the runs worth a warning
+DRIFT_WARNING = 0.05  # change of a median, in the course of the runs, that is worth a warning
 
 # Layer runtimes that a log may name for what was asked for; another one is a fallback. What a log
 # says for gpu_fp16 and aip is inferred from the names of the runtimes.
@@ -66,7 +74,7 @@ class SettingLatency:
     total, init: over the runs; init is None where none was measured. parts_p50_us, layers and
     unaccounted are of the runs that timed layers, which may be others and slower.
     layer_timing: how much slower; None where the runs themselves timed layers.
-    drift: the last third of the runs against the first; None with too few runs.
+    drift, start_difference: see the functions; None with too few runs.
     unaccounted: None where the device gave no layers.
     """
 
@@ -77,6 +85,7 @@ class SettingLatency:
     parts_p50_us: dict[str, float]
     layers: tuple[LayerStatistics, ...]
     drift: MedianRatio | None
+    start_difference: MedianRatio | None
     unaccounted: Unaccounted | None
     layer_timing: MedianRatio | None = None
 
@@ -88,6 +97,11 @@ class SettingLatency:
     @property
     def frames_a_run(self) -> int:
         return max(run.frames for run in self.runs)
+
+    @property
+    def starts_us(self) -> list[list[float]]:
+        """Total of each run, those of each start of the runtime by themselves."""
+        return _starts_us(self.runs)
 
     @property
     def fallback_layers(self) -> tuple[LayerStatistics, ...]:
@@ -103,7 +117,7 @@ def summarise(
     what no layer accounts for, and for nothing else. Raises PersondetError for no run, or a total
     that is not a positive number.
     """
-    totals_us = _totals_us(setting, runs)
+    totals_us, starts_us = _totals_us(setting, runs), _starts_us(runs)
     inits_us = [run.init_us for run in runs if run.init_us is not None]
     detailed = layer_runs or runs
     detailed_us = _totals_us(setting, detailed)
@@ -116,9 +130,10 @@ def summarise(
         _times(inits_us) if inits_us else None,
         parts,
         layers,
-        drift(totals_us),
+        drift(starts_us),
+        start_difference(starts_us),
         unaccounted(float(np.median(detailed_us)), parts, layers) if layers else None,
-        median_ratio(totals_us, detailed_us) if layer_runs else None,
+        median_ratio(starts_us, _starts_us(detailed)) if layer_runs else None,
     )
 
 
@@ -136,13 +151,33 @@ def _times(durations_us: Sequence[float]) -> StageTimes:
     return stage_times(np.asarray(durations_us, np.float64) * 1e3)
 
 
-def drift(totals_us: Sequence[float]) -> MedianRatio | None:
-    """The last third against the first, in the order of the runs; None with fewer than
-    ENOUGH_RUNS in a third."""
-    third = len(totals_us) // 3
-    if third < ENOUGH_RUNS:
+def _starts_us(runs: Sequence[DeviceRun]) -> list[list[float]]:
+    return by_start([run.total_us for run in runs], [run.start for run in runs])
+
+
+def drift(starts_us: Sequence[Sequence[float]]) -> MedianRatio | None:
+    """The last third against the first; None with fewer than ENOUGH_RUNS in a third.
+
+    starts_us: in the order of the runs. Where starts have several runs, it is the thirds of each
+    start, which are divided by its median before: what differs from start to start is no drift.
+    """
+    if max(map(len, starts_us)) == 1:
+        third = len(starts_us) // 3
+        first, last = starts_us[:third], starts_us[len(starts_us) - third :]
+    else:
+        levelled = [np.asarray(start) / np.median(start) for start in starts_us if len(start) >= 3]
+        first = [start[: len(start) // 3].tolist() for start in levelled]
+        last = [start[-(len(start) // 3) :].tolist() for start in levelled]
+    return median_ratio(first, last) if sum(map(len, first)) >= ENOUGH_RUNS else None
+
+
+def start_difference(starts_us: Sequence[Sequence[float]]) -> MedianRatio | None:
+    """The slowest start against the fastest; None with fewer than two of ENOUGH_RUNS."""
+    starts = [start for start in starts_us if len(start) >= ENOUGH_RUNS]
+    if len(starts) < 2:
         return None
-    return median_ratio(totals_us[:third], totals_us[-third:])
+    by_median = sorted(starts, key=np.median)
+    return median_ratio(by_median[:1], by_median[-1:])
 
 
 def _parts_p50_us(runs: Sequence[DeviceRun]) -> dict[str, float]:
@@ -232,7 +267,12 @@ def _gaps(total_us: float, parts_us: dict[str, float]) -> tuple[Gap, ...]:
 
 def warnings(latency: SettingLatency) -> list[str]:
     """What a reader of the numbers must know, each with what to do."""
-    return [*_spread_warnings(latency), *_drift_warnings(latency), *_layer_warnings(latency)]
+    return [
+        *_spread_warnings(latency),
+        *_drift_warnings(latency),
+        *_start_warnings(latency),
+        *_layer_warnings(latency),
+    ]
 
 
 def _spread_warnings(latency: SettingLatency) -> list[str]:
@@ -248,14 +288,30 @@ def _spread_warnings(latency: SettingLatency) -> list[str]:
 
 def _drift_warnings(latency: SettingLatency) -> list[str]:
     found = latency.drift
-    if found is None or abs(found.change) <= DRIFT_WARNING or found.is_noise:
+    if not _is_worth_a_word(found):
         return []
+    assert found is not None
     if found.change > 0:
         advice = "the device gets slower as it gets warmer: let it cool, or measure for longer and "
         advice += "take the last runs for steady use"
     else:
         advice = "the first runs were slower: give more --warmup"
-    return [f"drift {found.text} from the first to the last third of the runs: {advice}"]
+    where = "the runs" if len(latency.starts_us) in (1, len(latency.runs)) else "each start's runs"
+    return [f"drift {found.text} from the first to the last third of {where}: {advice}"]
+
+
+def _start_warnings(latency: SettingLatency) -> list[str]:
+    if not _is_worth_a_word(latency.start_difference):
+        return []
+    medians = ", ".join(f"{np.median(start) / 1e3:.3f}" for start in latency.starts_us)
+    return [
+        f"the starts of the runtime differ: medians of {medians} ms, in this order: where they "
+        "grow, the device gets warmer: let it cool; else something else uses it: measure again"
+    ]
+
+
+def _is_worth_a_word(found: MedianRatio | None) -> bool:
+    return found is not None and abs(found.change) > DRIFT_WARNING and not found.is_noise
 
 
 def _layer_warnings(latency: SettingLatency) -> list[str]:

@@ -15,7 +15,7 @@ from export.sdk.parsers.statistics import Amount
 from export.sdk.parsers.throughput import Throughput
 from persondet.errors import PersondetError
 
-PYTHON_RUNS, PYTHON_WARMUP, PYTHON_STARTS = 100, 10, 3
+PYTHON_RUNS, PYTHON_WARMUP, PYTHON_STARTS = 100, 10, 5
 EMULATED_RUNS, EMULATED_WARMUP = 5, 1  # a frame takes seconds
 SDK_RUNS, SDK_WARMUP, SDK_FRAMES = 20, 2, 10
 LAYER_RUNS = 5
@@ -93,8 +93,8 @@ def measure_by_python(
         rounds = runs // starts + (start < runs % starts)
         job = board.run([tensor], warmup=warmup, rounds=rounds, keep_outputs=False)
         durations_us = (job.durations_ns.ravel() / 1e3).tolist()
-        found.append(DeviceRun(durations_us[0], init_us=job.init_ns / 1e3))
-        found += [DeviceRun(duration) for duration in durations_us[1:]]
+        found.append(DeviceRun(durations_us[0], init_us=job.init_ns / 1e3, start=start))
+        found += [DeviceRun(duration, start=start) for duration in durations_us[1:]]
         on_run()
     return Measured(tuple(found)), first, warmup
 
@@ -122,13 +122,13 @@ def measure_by_net_run(
     for _ in range(amounts.layer_runs):
         layered.append(_run_of(board.net_run(detailed), amounts.frames))
         on_run()
-    runs = tuple(run for run in found if run is not None)
+    runs = _each_its_start(found)
     if not runs:
         raise PersondetError(
             f"none of {amounts.runs} runs of snpe-net-run gave a time: the device writes no "
             "diagnostic log; measure with --tool throughput"
         )
-    return Measured(runs, tuple(run for run in layered if run is not None), len(found) - len(runs))
+    return Measured(runs, _each_its_start(layered), len(found) - len(runs))
 
 
 def measure_by_throughput(
@@ -141,13 +141,18 @@ def measure_by_throughput(
 
     Raises PersondetError where it ran no frame.
     """
-    found = []
+    found: list[DeviceRun | None] = []
     for index in range(-amounts.warmup, amounts.runs):
         answer = board.throughput(settings, _THROUGHPUT_S)
         if index >= 0:
             found.append(_run_of_throughput(answer))
         on_run()
-    return Measured(tuple(found))
+    return Measured(_each_its_start(found))
+
+
+def _each_its_start(runs: Sequence[DeviceRun | None]) -> tuple[DeviceRun, ...]:
+    """Those that gave a time."""
+    return tuple(replace(run, start=start) for start, run in enumerate(runs) if run is not None)
 
 
 def run_of_report(report: DiagReport, frames: int) -> DeviceRun:

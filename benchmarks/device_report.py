@@ -17,6 +17,7 @@ from benchmarks.device_latency import (
 from benchmarks.device_runs import CYCLES, MICROSECONDS, PARTS, Setting
 from benchmarks.latency import StageTimes
 from benchmarks.latency_report import EMULATED_WARNING
+from benchmarks.median_ratio import MedianRatio
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -94,12 +95,12 @@ def _setting_json(latency: SettingLatency) -> dict[str, Any]:
         "init": None if latency.init is None else dataclasses.asdict(latency.init),
         "frames_per_second": latency.frames_per_second,
         "variation": latency.total.variation,
-        "drift": None if latency.drift is None else dataclasses.asdict(latency.drift),
+        "drift": _ratio_json(latency.drift),
+        "start_difference": _ratio_json(latency.start_difference),
         "totals_us": [run.total_us for run in latency.runs],
+        "starts": [run.start for run in latency.runs],
         "parts_p50_us": latency.parts_p50_us,
-        "layer_timing": None
-        if latency.layer_timing is None
-        else dataclasses.asdict(latency.layer_timing),
+        "layer_timing": _ratio_json(latency.layer_timing),
         "layers": [dataclasses.asdict(layer) for layer in latency.layers],
         "fallback_layers": [layer.index for layer in latency.fallback_layers],
         "unaccounted": None
@@ -108,12 +109,16 @@ def _setting_json(latency: SettingLatency) -> dict[str, Any]:
     }
 
 
+def _ratio_json(ratio: MedianRatio | None) -> dict[str, Any] | None:
+    return None if ratio is None else dataclasses.asdict(ratio)
+
+
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "runtime": verdict.setting.runtime,
         "perf_profile": verdict.setting.perf_profile,
         "failed": verdict.failed,
-        "ratio": None if verdict.ratio is None else dataclasses.asdict(verdict.ratio),
+        "ratio": _ratio_json(verdict.ratio),
         "text": verdict.text,
     }
 

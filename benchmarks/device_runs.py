@@ -1,6 +1,6 @@
 """What one run on a device told: the input of benchmarks.device_latency, whoever measured it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 CYCLES = "cycles"
@@ -35,6 +35,7 @@ class DeviceRun:
     """One measured value of a setting.
 
     total_us: of one frame; the average where frames, the number measured together, is above 1.
+    start: which start of the runtime it is of, counted from 0.
     init_us: from the file to a model ready to run; None where this run measured none.
     parts_us: by the keys of PARTS; without what the log lacks or gives as 0.
     """
@@ -44,6 +45,15 @@ class DeviceRun:
     init_us: float | None = None
     parts_us: Mapping[str, float] = field(default_factory=dict)
     layers: tuple[LayerTime, ...] = ()
+    start: int = 0
+
+
+def by_start(values: Sequence[float], starts: Sequence[int]) -> list[list[float]]:
+    """Values of runs, those of each start by themselves, in the order that they came in."""
+    found: dict[int, list[float]] = {}
+    for value, start in zip(values, starts, strict=True):
+        found.setdefault(start, []).append(value)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,12 @@ def steady_us(count=30, mean_us=1000.0, noise=0.01, seed=0):
 
 
 def runs_of(totals_us, **fields):
+    """Of one start of the runtime."""
     return [DeviceRun(float(total), **fields) for total in totals_us]
+
+
+def runs_of_starts(starts_us):
+    return [run for n, start in enumerate(starts_us) for run in runs_of(start, start=n)]
 
 
 def dsp_layers(first_cycles=600):

@@ -98,6 +98,8 @@ def test_another_file_is_no_baseline(tmp_path, text):
         lambda record: record["settings"][0].update(totals_us=["fast"]),
         lambda record: record["settings"][0].update(totals_us=[-1]),
         lambda record: record["settings"][0].update(frames_a_run=None),
+        lambda record: record["settings"][0].update(starts=[0]),
+        lambda record: record["settings"][0].pop("starts"),
         lambda record: record.update(settings=3),
         lambda record: record.update(settings=[3]),
         lambda record: record["settings"][0].update(perf_profile=[1]),

@@ -14,6 +14,7 @@ from device_run_data import (
     dsp_layers,
     dsp_runs,
     runs_of,
+    runs_of_starts,
     steady_us,
 )
 from hypothesis import given, settings
@@ -127,7 +128,7 @@ def test_a_fallback_is_warned_of_by_name():
 
 def test_getting_warm_is_a_drift_and_noise_is_none():
     warming = steady_us(60) * np.linspace(1.0, 1.3, 60)
-    found = drift(warming)
+    found = drift([warming])
     assert found is not None
     assert 0.15 < found.change < 0.25
     assert any("warmer" in text for text in warnings(summarise(CPU, runs_of(warming))))
@@ -147,7 +148,56 @@ def test_slow_first_runs_ask_for_more_warm_up():
 
 
 def test_too_few_runs_show_no_drift():
-    assert drift([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]) is None
+    assert drift([range(1, 15)]) is None
+    assert drift([[value] for value in range(1, 15)]) is None
+    assert drift([[1, 2], [3, 4], [5]]) is None
+
+
+STARTS_US = [steady_us(20, mean, seed=mean) for mean in (1000, 1200, 1100, 1250, 1400)]
+
+
+def test_starts_that_differ_are_no_drift():
+    latency = summarise(CPU, runs_of_starts(STARTS_US))
+    assert latency.drift is not None
+    assert abs(latency.drift.change) < 0.02
+    (text,) = [text for text in warnings(latency) if "drift" in text or "starts" in text]
+    assert "starts of the runtime differ: medians of 0.997, 1.201, 1.100, 1.249, 1.401 ms" in text
+
+
+def test_getting_warm_in_every_start_is_a_drift_and_the_starts_are_alike():
+    starts_us = [steady_us(20, seed=seed) * np.linspace(1.0, 1.3, 20) for seed in range(5)]
+    found = drift(starts_us)
+    assert found is not None
+    assert 0.12 < found.change < 0.25
+    (text,) = [
+        text for text in warnings(summarise(CPU, runs_of_starts(starts_us))) if "dri" in text
+    ]
+    assert "to the last third of each start's runs" in text
+
+
+def test_runs_that_are_a_start_each_drift_from_start_to_start():
+    warming = [[float(value)] for value in steady_us(30) * np.linspace(1.0, 1.3, 30)]
+    latency = summarise(CPU, runs_of_starts(warming))
+    assert latency.start_difference is None
+    assert any("to the last third of the runs: " in text for text in warnings(latency))
+
+
+def test_the_interval_knows_that_runs_of_one_start_are_alike():
+    """Of five starts whose medians lie 40 % apart, a shuffled half says little about the other."""
+    other = [start * 1.1 for start in STARTS_US]
+    of_starts = median_ratio(STARTS_US, other)
+    of_runs = median_ratio([np.concatenate(STARTS_US)], [np.concatenate(other)])
+    assert of_starts.change == of_runs.change
+    assert of_starts.is_noise
+    assert not of_runs.is_noise
+    assert of_starts.low is not None
+    assert of_runs.low is not None
+    assert of_starts.low < of_runs.low - 0.05
+
+
+def test_starts_of_unequal_length():
+    ratio = median_ratio([[100.0] * 7, [100.0]], [[110.0], [110.0] * 3, [110.0]])
+    assert ratio.low == ratio.high == pytest.approx(0.1)
 
 
 def test_averages_are_said_to_be_averages_once():
@@ -175,7 +225,7 @@ def test_layers_come_of_the_runs_that_timed_them():
 )
 @settings(max_examples=50, deadline=None)
 def test_the_interval_holds_the_change_of_values_that_are_scaled(values, scale):
-    ratio = median_ratio(values, [value * scale for value in values])
+    ratio = median_ratio([values], [[value * scale for value in values]])
     assert ratio.change == pytest.approx(scale - 1)
     assert ratio.low is not None
     assert ratio.high is not None
@@ -184,7 +234,7 @@ def test_the_interval_holds_the_change_of_values_that_are_scaled(values, scale):
 
 
 def test_fewer_than_five_values_have_unknown_noise():
-    ratio = median_ratio([100] * 4, [200] * 50)
+    ratio = median_ratio([[100] * 4], [[200] * 50])
     assert (ratio.change, ratio.low, ratio.is_noise) == (1.0, None, False)
     assert "too few runs" in ratio.text
 

@@ -89,11 +89,12 @@ class FakeToolBoard:
 
 def test_frames_of_our_runtime_are_measured_one_by_one_in_several_starts():
     board, ticks = FakePythonBoard(), []
-    measured, first, warmup = measure_by_python(board, TENSOR, 10, 4, lambda: ticks.append(1))
-    assert board.asked == [(0, 1), (4, 4), (4, 3), (4, 3)]
-    assert (len(measured.runs), len(ticks), warmup) == (10, 3, 4)
+    measured, first, warmup = measure_by_python(board, TENSOR, 12, 4, lambda: ticks.append(1))
+    assert board.asked == [(0, 1), *[(4, 3)] * 2, *[(4, 2)] * 3]
+    assert (len(measured.runs), len(ticks), warmup) == (12, 5, 4)
+    assert [run.start for run in measured.runs] == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4]
     assert {run.total_us for run in measured.runs} == {2000.0}
-    assert [run.init_us for run in measured.runs if run.init_us] == [7000.0] * 3
+    assert [run.init_us for run in measured.runs if run.init_us] == [7000.0] * 5
     assert first.device == "HTP"
 
 
@@ -112,6 +113,7 @@ def test_snpe_net_run_times_layers_apart_from_the_rest():
     assert board.asked == ["basic"] * 6 + ["detailed"] * 3
     assert (len(measured.runs), len(measured.layer_runs), measured.without_time) == (4, 3, 0)
     assert measured.runs[0].frames == 10
+    assert [run.start for run in measured.runs] == [0, 1, 2, 3]
 
 
 def test_a_log_that_is_missing_now_and_then_is_counted():
