@@ -26,8 +26,8 @@ class EarlierSetting:
 class Baseline:
     """An earlier benchmark, read back from its JSON."""
 
-    model: str
     device: str
+    toolchain: str
     settings: dict[Setting, EarlierSetting]
 
 
@@ -59,7 +59,7 @@ def read_baseline(path: Path) -> Baseline:
         )
     try:
         settings = dict(_setting_from(entry) for entry in record["settings"])
-        return Baseline(str(record["model"]), str(record["device"]), settings)
+        return Baseline(str(record["device"]), str(record["toolchain"]), settings)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is a damaged baseline ({error!r}); measure it again") from None
 
@@ -73,18 +73,21 @@ def _setting_from(entry: dict) -> tuple[Setting, EarlierSetting]:
     return setting, EarlierSetting(tuple(map(tuple, starts)), int(entry["frames_a_run"]))
 
 
+def check_settings_in(baseline: Baseline, settings: Sequence[Setting]) -> None:
+    """Before long work: raises InputError where the baseline has none of the settings."""
+    if not any(setting in baseline.settings for setting in settings):
+        there = ", ".join(setting.label for setting in baseline.settings) or "nothing"
+        here = ", ".join(setting.label for setting in settings)
+        raise InputError(f"the baseline has none of {here}, but {there}; measure one of these")
+
+
 def compare_with_baseline(
     baseline: Baseline, latencies: Sequence[SettingLatency], max_regression: float
 ) -> tuple[Verdict, ...]:
     """A verdict a setting. max_regression: the growth of the median that is allowed, 0.1 = 10 %.
 
-    A setting fails where its median grew by more and the growth is no noise. Raises InputError
-    where the two have no setting in common.
+    A setting fails where its median grew by more and the growth is no noise.
     """
-    if not any(latency.setting in baseline.settings for latency in latencies):
-        there = ", ".join(setting.label for setting in baseline.settings) or "nothing"
-        here = ", ".join(latency.setting.label for latency in latencies)
-        raise InputError(f"the baseline has none of {here}, but {there}; measure one of these")
     return tuple(
         _verdict(latency, baseline.settings.get(latency.setting), max_regression)
         for latency in latencies
@@ -114,11 +117,17 @@ def _verdict(
     return Verdict(latency.setting, ratio, failed, f"{label}: median {ratio.text}, {outcome}")
 
 
-def baseline_notes(baseline: Baseline, device: str, settings: Sequence[Setting]) -> list[str]:
+def baseline_notes(
+    baseline: Baseline, device: str, toolchain: str, settings: Sequence[Setting]
+) -> list[str]:
     """What makes the two hard to compare."""
     notes = []
     if baseline.device != device:
         notes.append(f"the baseline is of another device: {baseline.device!r}, here {device!r}")
+    if baseline.toolchain != toolchain:
+        notes.append(
+            f"the baseline was measured with {baseline.toolchain!r}, this with {toolchain!r}"
+        )
     if left := [s.label for s in baseline.settings if s not in settings]:
         notes.append(f"only in the baseline, and not compared: {', '.join(left)}")
     return notes

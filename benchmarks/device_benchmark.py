@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +63,10 @@ class Request:
         """Android has no Python; elsewhere asking for a setting of the SDK asks for the SDK."""
         return bool(self.runtimes or self.perf_profiles) or device.startswith("adb")
 
-    @property
-    def settings(self) -> tuple[Setting, ...]:
-        """With the SDK."""
+    def settings(self, device: str) -> tuple[Setting, ...]:
+        """What will be measured there."""
+        if not self.is_by_sdk(device):
+            return (Setting(model_kind(self.model)),)
         profiles = self.perf_profiles or (DEFAULT_PROFILE,)
         return tuple(
             Setting(runtime, profile)
@@ -80,14 +81,15 @@ def benchmark_device(
     """Measure; on_run is called after each start of a tool.
 
     A setting that the device does not manage is one of the result's failures, as long as another
-    succeeds. Raises InputError for what cannot be asked for, DeviceLostError, PersondetError.
+    succeeds; what ends all after one has succeeded is the result's `stopped`. Raises InputError for
+    what cannot be asked for, DeviceLostError, PersondetError.
     """
     if not request.is_by_sdk(transport.name):
         return _by_python(transport, request, on_run)
     if request.threads is not None:
         raise InputError("--threads is of our own runtime; the SDK's tools have no such option")
     sdk = required_sdk(os.environ, transport.name)
-    for setting in request.settings:  # all, before minutes go into the first
+    for setting in request.settings(transport.name):  # all, before minutes go into the first
         check_settings(_run_settings(setting, request), sdk.version)
     return _by_sdk(transport, sdk, request, on_run)
 
@@ -96,7 +98,8 @@ def _by_python(
     transport: Transport, request: Request, on_run: Callable[[], object]
 ) -> DeviceBenchmark:
     options = {} if request.threads is None else {"threads": request.threads}
-    setting = Setting(model_kind(request.model))
+    (setting,) = request.settings(transport.name)
+    device = _device_words(transport)
     with open_python_board(transport, request.model, request.spec, **options) as board:
         measured, first, warmup = measure_by_python(
             board, request.tensor, request.runs, request.warmup, on_run
@@ -104,7 +107,7 @@ def _by_python(
     return DeviceBenchmark(
         str(request.model),
         sha256_of(request.model),
-        f"{_device_words(transport)}: {first.device}",
+        f"{device}: {first.device}",
         first.emulated,
         f"our runtime, Python {first.machine.get('python', '')}: times of inference alone",
         warmup,
@@ -112,41 +115,74 @@ def _by_python(
     )
 
 
+@dataclass
+class _Found:
+    """What was measured until now."""
+
+    latencies: list[SettingLatency] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[tuple[Setting, str]] = field(default_factory=list)
+    stopped: PersondetError | None = None
+
+    def lacks(self, settings: Sequence[Setting]) -> list[Setting]:
+        tried = [latency.setting for latency in self.latencies]
+        tried += [setting for setting, _ in self.failures]
+        return [setting for setting in settings if setting not in tried]
+
+
 def _by_sdk(
     transport: Transport, sdk: Sdk, request: Request, on_run: Callable[[], object]
 ) -> DeviceBenchmark:
-    latencies: list[SettingLatency] = []
-    notes: list[str] = []
-    failures: list[tuple[Setting, str]] = []
-    for runtime in dict.fromkeys(setting.runtime for setting in request.settings):
-        settings = [setting for setting in request.settings if setting.runtime == runtime]
-        first = _run_settings(settings[0], request)
-        with open_snpe_board(transport, sdk, request.model, request.spec, first) as board:
-            board.load([request.tensor] * request.frames)
-            for setting in settings:
-                try:
-                    latency, note = _measured(board, setting, request, on_run)
-                except (InputError, DeviceLostError):
-                    raise
-                except PersondetError as error:
-                    failures.append((setting, str(error)))
-                    continue
-                latencies.append(latency)
-                notes += note
-    if not latencies:
-        raise PersondetError("no setting could be measured:\n" + failure_text(failures))
+    found, settings = _Found(), request.settings(transport.name)
+    device = _device_words(transport)
+    try:
+        for runtime in dict.fromkeys(setting.runtime for setting in settings):
+            own = [setting for setting in settings if setting.runtime == runtime]
+            _measure_runtime(found, transport, sdk, request, own, on_run)
+    except PersondetError as error:
+        if not found.latencies:
+            raise
+        found.stopped = error  # what took minutes to measure is not lost by it
+        found.failures += [(left, "not measured: stopped before") for left in found.lacks(settings)]
+    if not found.latencies:
+        raise PersondetError("no setting could be measured:\n" + failure_text(found.failures))
     tool = "snpe-net-run" if request.tool == "net-run" else "snpe-throughput-net-run"
     return DeviceBenchmark(
         str(request.model),
         sha256_of(request.model),
-        _device_words(transport),
+        device,
         False,
         f"{sdk.name}, {tool}: times of the whole call",
         _amounts(request).warmup,
-        tuple(latencies),
-        tuple(notes),
-        tuple(failures),
+        tuple(found.latencies),
+        tuple(found.notes),
+        tuple(found.failures),
+        found.stopped,
     )
+
+
+def _measure_runtime(
+    found: _Found,
+    transport: Transport,
+    sdk: Sdk,
+    request: Request,
+    settings: Sequence[Setting],
+    on_run: Callable[[], object],
+) -> None:
+    """settings: of one runtime, whose files are pushed."""
+    first = _run_settings(settings[0], request)
+    with open_snpe_board(transport, sdk, request.model, request.spec, first) as board:
+        board.load([request.tensor] * request.frames)
+        for setting in settings:
+            try:
+                latency, notes = _measured(board, setting, request, on_run)
+            except (InputError, DeviceLostError):
+                raise
+            except PersondetError as error:
+                found.failures.append((setting, str(error)))
+                continue
+            found.latencies.append(latency)
+            found.notes += notes
 
 
 def _measured(

@@ -18,6 +18,7 @@ from benchmarks.device_runs import CYCLES, MICROSECONDS, PARTS, Setting
 from benchmarks.latency import StageTimes
 from benchmarks.latency_report import EMULATED_WARNING
 from benchmarks.median_ratio import MedianRatio
+from persondet.errors import PersondetError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +40,8 @@ class DeviceBenchmark:
 
     device: in words, the chip among them. emulated: whether that chip is imitated in software.
     toolchain: what ran the model there, with its version. notes: what more there is to know.
-    failures: settings that could not be measured, and why.
+    failures: settings that could not be measured, and why. stopped: what ended the benchmark before
+    all were tried.
     """
 
     model: str
@@ -51,6 +53,7 @@ class DeviceBenchmark:
     latencies: tuple[SettingLatency, ...]
     notes: tuple[str, ...] = ()
     failures: tuple[tuple[Setting, str], ...] = ()
+    stopped: PersondetError | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -78,6 +81,7 @@ def benchmark_json(benchmark: DeviceBenchmark, verdicts: Sequence[Verdict] = ())
             {"runtime": setting.runtime, "perf_profile": setting.perf_profile, "text": text}
             for setting, text in benchmark.failures
         ],
+        "stopped": None if benchmark.stopped is None else str(benchmark.stopped),
         "warnings": benchmark.warnings,
     }
     if verdicts:

@@ -4,6 +4,7 @@ The variable ADB_STAND_IN names the folder of the devices. A device's folder hol
 which /data/local/tmp is `tmp`, and how it behaves:
   state       what `adb devices` says: device, unauthorized, offline
   full_after  pushes of more bytes in all find no space
+  full_at     nor do pushes to a path with this text in it
   lost_at     a command or a copy with this text in it: the device goes offline in the middle
   torn        so many pushes to come arrive damaged
   old         its shell merges the streams, ends lines with \\r\\n and says no exit code
@@ -13,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 HOME = "/data/local/tmp"
@@ -121,6 +123,8 @@ def _push(device: Device, local: str, remote: str) -> int:
         _fail(f"adb: error: failed to copy '{local}' to '{remote}': couldn't read from device: EOF")
     data, place = Path(local).read_bytes(), Path(device.here(remote))
     room = device.get("full_after")
+    if (full_at := device.get("full_at")) and full_at in remote:
+        room = "0"
     if room:
         used = sum(path.stat().st_size for path in device.home.rglob("*") if path.is_file())
         if used + len(data) > int(room):
@@ -163,7 +167,8 @@ def main(words: list[str]) -> int:
         serial, words = words[1], words[2:]
     device = _chosen(devices, serial)
     command, *arguments = words
-    return {"shell": _shell, "push": _push, "pull": _pull}[command](device, *arguments)
+    commands: dict[str, Callable[..., int]] = {"shell": _shell, "push": _push, "pull": _pull}
+    return commands[command](device, *arguments)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,12 @@ import json
 import pytest
 from device_run_data import CPU, DSP, benchmark_of, dsp_benchmark, runs_of, steady_us
 
-from benchmarks.baseline import baseline_notes, compare_with_baseline, read_baseline
+from benchmarks.baseline import (
+    baseline_notes,
+    check_settings_in,
+    compare_with_baseline,
+    read_baseline,
+)
 from benchmarks.device_latency import summarise
 from benchmarks.device_report import benchmark_json
 from persondet.errors import InputError
@@ -70,15 +75,17 @@ def test_a_setting_that_the_baseline_lacks_does_not_fail(tmp_path):
 
 def test_nothing_in_common_is_the_users_error(tmp_path):
     baseline = saved(tmp_path, dsp_benchmark())
+    check_settings_in(baseline, [CPU, DSP])
     with pytest.raises(InputError, match=r"has none of cpu burst, but dsp burst"):
-        compare_with_baseline(baseline, [summarise(CPU, runs_of([1.0]))], 0.1)
+        check_settings_in(baseline, [CPU])
 
 
-def test_another_device_is_said(tmp_path):
+def test_another_device_and_toolchain_are_said(tmp_path):
     baseline = saved(tmp_path, dsp_benchmark())
-    assert baseline_notes(baseline, baseline.device, [DSP]) == []
-    other, left = baseline_notes(baseline, "adb:2 (sm8650)", [CPU])
+    assert baseline_notes(baseline, baseline.device, "SNPE 2.22.6", [DSP]) == []
+    other, tool, left = baseline_notes(baseline, "adb:2 (sm8650)", "SNPE 2.25", [CPU])
     assert "of another device" in other
+    assert tool == "the baseline was measured with 'SNPE 2.22.6', this with 'SNPE 2.25'"
     assert left == "only in the baseline, and not compared: dsp burst"
 
 

@@ -8,10 +8,14 @@ import sys
 import adb_stand_in
 import pytest
 from data_files import write_picture
+from device_run_data import benchmark_of, runs_of
 from imitation_sdk import linux_target, make_sdk
 from ssh_server import ssh_server
 from tiny_detector import outputs_with, save_onnx
 
+from benchmarks.device_latency import summarise
+from benchmarks.device_report import benchmark_json
+from benchmarks.device_runs import Setting
 from persondet.cli import main
 
 VERSION = "2.25.0.240728"
@@ -153,13 +157,7 @@ def test_runtimes_and_profiles_by_the_sdk_and_one_that_fails(by_sdk, place):
     assert left_on(place / "device") == []
 
 
-def test_a_phone_and_one_that_goes_away(by_sdk, place, monkeypatch):
-    """Behind the stand-in of adb; the SDK's stubs run on this machine."""
-    monkeypatch.setenv("ADB_STAND_IN", str(place / "phones"))
-    monkeypatch.delenv("PERSONDET_DEVICE_FOLDER")
-    programs = adb_stand_in.install(place / "programs")
-    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    phone = adb_stand_in.add_device(place / "phones", "R58M12")
+def test_a_phone_and_one_that_goes_away(by_sdk, phone):
     words = ("--device", "adb", "--runtimes", "cpu", "--runs", "1", "--frames", "1")
     code, out, err = by_sdk(*words, "--json")
     assert code == 0, err
@@ -171,6 +169,48 @@ def test_a_phone_and_one_that_goes_away(by_sdk, place, monkeypatch):
     code, out, err = by_sdk(*words)
     assert (code, out) == (1, "")
     assert "adb:R58M12 went away in the middle" in err
+
+
+@pytest.fixture
+def phone(place, monkeypatch):
+    """Behind the stand-in of adb; the SDK's stubs run on this machine."""
+    monkeypatch.setenv("ADB_STAND_IN", str(place / "phones"))
+    monkeypatch.delenv("PERSONDET_DEVICE_FOLDER")
+    programs = adb_stand_in.install(place / "programs")
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    return adb_stand_in.add_device(place / "phones", "R58M12")
+
+
+def test_what_was_measured_before_the_device_went_away_is_not_lost(by_sdk, phone, place):
+    latencies = [summarise(Setting(name, "balanced"), runs_of([1.0])) for name in ("cpu", "gpu")]
+    (place / "base.json").write_text(json.dumps(benchmark_json(benchmark_of(*latencies))))
+    phone.set("lost_at", "--use_gpu")
+    words = ("--device", "adb", "--runtimes", "cpu,gpu", "--runs", "1", "--frames", "1")
+    code, out, err = by_sdk(*words, "--baseline", "base.json", "--csv", "t.csv", "--json")
+    assert code == 1
+    record = json.loads(out)
+    assert [setting["runtime"] for setting in record["settings"]] == ["cpu"]
+    assert "adb:R58M12 went away in the middle" in record["stopped"]
+    (failure,) = record["failures"]
+    assert (failure["runtime"], failure["text"]) == ("gpu", "not measured: stopped before")
+    with (place / "t.csv").open(newline="") as file:
+        assert {row["runtime"] for row in csv.DictReader(file)} == {"cpu"}
+    assert "adb:R58M12 went away in the middle" in err
+    assert "cpu balanced: median +" in err
+    assert "a regression" in err
+    assert "  gpu balanced: not measured: stopped before" in err
+
+
+def test_what_was_measured_before_the_device_was_full_is_not_lost(by_sdk, phone):
+    """For the CPU there is room, for the DSP's skels there is none."""
+    phone.set("full_at", "/dsp/")
+    words = ("--device", "adb", "--runtimes", "cpu,dsp", "--runs", "1", "--frames", "1")
+    code, out, err = by_sdk(*words)
+    assert code == 2
+    assert "cpu balanced" in out
+    assert "the storage of adb:R58M12 is full" in err
+    assert "  dsp balanced: not measured: stopped before" in err
+    assert left_on(phone.home / "persondet") == []
 
 
 def test_all_failing_is_an_error_without_a_table(by_sdk):

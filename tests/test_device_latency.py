@@ -186,7 +186,7 @@ def test_the_interval_knows_that_runs_of_one_start_are_alike():
     """Of five starts whose medians lie 40 % apart, a shuffled half says little about the other."""
     other = [start * 1.1 for start in STARTS_US]
     of_starts = median_ratio(STARTS_US, other)
-    of_runs = median_ratio([np.concatenate(STARTS_US)], [np.concatenate(other)])
+    of_runs = median_ratio([np.concatenate(STARTS_US).tolist()], [np.concatenate(other).tolist()])
     assert of_starts.change == of_runs.change
     assert of_starts.is_noise
     assert not of_runs.is_noise

@@ -126,8 +126,9 @@ def benchmark_on_device(
     as_json: bool,
     options: DeviceOptions,
 ) -> None:
-    """Measure, show, and raise PersondetError for a regression or a setting that failed."""
-    from benchmarks.baseline import compare_with_baseline, read_baseline
+    """Measure, show, and raise PersondetError for a regression, a setting that failed, or what
+    stopped the benchmark in the middle."""
+    from benchmarks.baseline import check_settings_in, compare_with_baseline, read_baseline
     from benchmarks.device_benchmark import benchmark_device
     from benchmarks.devices.transport import open_transport
     from persondet.cli.progress import progress_bar
@@ -138,14 +139,16 @@ def benchmark_on_device(
     if options.csv is not None:
         check_destination(options.csv, ".csv", inputs=[request.model, image])
     assert options.device is not None
+    if baseline is not None:
+        check_settings_in(baseline, request.settings(options.device))
     with open_transport(options.device) as transport, progress_bar("measuring") as advance:
         found = benchmark_device(transport, request, advance)
     verdicts: tuple[Verdict, ...] = ()
     if baseline is not None:
         limit = options.max_regression / 100
         verdicts = compare_with_baseline(baseline, found.latencies, limit)
-    _write_csv(found, options.csv)
     _show(found, options.layers, baseline, verdicts, as_json)
+    _write_csv(found, options.csv)
     _raise_problems(found, verdicts)
 
 
@@ -184,11 +187,13 @@ def _raise_problems(found: "DeviceBenchmark", verdicts: "tuple[Verdict, ...]") -
     from benchmarks.device_benchmark import failure_text
     from persondet.errors import PersondetError
 
-    problems = [verdict.text for verdict in verdicts if verdict.failed]
+    problems = [] if found.stopped is None else [str(found.stopped)]
+    problems += [verdict.text for verdict in verdicts if verdict.failed]
     if found.failures:
         problems.append("not every setting could be measured:\n" + failure_text(found.failures))
     if problems:
-        raise PersondetError("\n".join(problems))
+        kind = PersondetError if found.stopped is None else type(found.stopped)
+        raise kind("\n".join(problems))
 
 
 def _words(text: str | None) -> tuple[str, ...]:
@@ -232,7 +237,7 @@ def _show(
     texts = [f"warning: {text}" for text in found.warnings]
     if baseline is not None:
         settings = [latency.setting for latency in found.latencies]
-        notes = baseline_notes(baseline, found.device, settings)
+        notes = baseline_notes(baseline, found.device, found.toolchain, settings)
         texts += [f"warning: {text}" for text in notes]
         texts += [f"baseline: {verdict.text}" for verdict in verdicts]
     if texts:
