@@ -85,6 +85,8 @@ def benchmark_device(
     what cannot be asked for, DeviceLostError, PersondetError.
     """
     if not request.is_by_sdk(transport.name):
+        if request.threads is not None and model_kind(request.model) == "dlc":
+            raise InputError(f"{request.model}: --threads is of onnxruntime; a DLC has none")
         return _by_python(transport, request, on_run)
     if request.threads is not None:
         raise InputError("--threads is of our own runtime; the SDK's tools have no such option")

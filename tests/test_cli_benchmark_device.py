@@ -48,7 +48,7 @@ def place(tmp_path, monkeypatch):
 
 
 def left_on(device):
-    return [path.name for path in device.iterdir() if path.name.startswith("run-")]
+    return [path.name for path in device.iterdir() if path.name.startswith("persondet-run-")]
 
 
 ONNX = ("benchmark", "m.onnx", "--image", "p.png")
@@ -85,6 +85,13 @@ def test_json_csv_and_a_regression_here(persondet, place):
     assert "the baseline has none of onnx, but gpu" in err
 
 
+def test_threads_of_a_dlc(persondet, place, tiny_dlc):
+    words = ("benchmark", tiny_dlc, "--image", "p.png", "--device", "local", "--threads", "2")
+    code, _, err = persondet(*words)
+    assert code == 2
+    assert "--threads is of onnxruntime; a DLC has none" in err
+
+
 def test_through_a_real_ssh_server(persondet, place, monkeypatch):
     with ssh_server(place / "server") as server:
         monkeypatch.setenv("PERSONDET_SSH_OPTIONS", server.options)
@@ -105,6 +112,8 @@ def test_through_a_real_ssh_server(persondet, place, monkeypatch):
         (("--runtimes", "dsp"), "--runtimes: of a device"),
         (("--device", "pigeon"), "--device pigeon: expected adb"),
         (("--device", "local", "--runtimes", "dsp"), "needs the SDK here"),
+        (("--device", "local", "--runtimes", " ,"), "--runtimes ' ,': expected at least one"),
+        (("--device", "local", "--frames", "2"), "--frames: of the SDK's tools: name --runtimes"),
         (("--device", "local", "--csv", "x.txt"), "must end in .csv"),
         (("--device", "local", "--baseline", "none.json"), "cannot read the baseline"),
         (("--device", "local", "--baseline", "p.png"), "is no baseline"),

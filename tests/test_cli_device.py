@@ -55,7 +55,7 @@ def test_one_model_here_against_there(model, pictures, device, tmp_path) -> None
     assert pair["model"] == f"{model} on local"
     assert len(list((tmp_path / "drawn").iterdir())) == 1
     left = list(device.rglob("*"))
-    assert [path.name[:8] for path in left if path.is_file()] == ["runtime-"]
+    assert [path.name[:18] for path in left if path.is_file()] == ["persondet-runtime-"]
 
 
 def test_the_reference_runs_here(model, pictures, tmp_path) -> None:

@@ -35,7 +35,7 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with open_transport("local") as transport:
         yield transport
         left = [path.name for path in Path(transport.folder).iterdir()]
-        assert all(name.startswith("runtime-") for name in left), left
+        assert all(name.startswith("persondet-runtime-") for name in left), left
     assert list((tmp_path / "t").iterdir()) == []
 
 

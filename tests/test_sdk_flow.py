@@ -226,7 +226,9 @@ def test_compare_and_benchmark_on_a_device(
     settings = json.loads(out)["settings"]
     assert [setting["runtime"] for setting in settings] == runtimes.split(",")
     assert all(len(setting["totals_us"]) == 2 for setting in settings)
-    assert not [path for path in (tmp_path / "device").iterdir() if path.name.startswith("run-")]
+    assert not [
+        path for path in (tmp_path / "device").iterdir() if path.name.startswith("persondet-run-")
+    ]
 
 
 def _least_sqnr_db(comparison_json):
@@ -376,7 +378,9 @@ def test_a_device_whose_results_are_wrong(
     assert code == 1
     assert re.search(message, err), err
     assert "Traceback" not in err
-    assert not [path for path in (tmp_path / "device").iterdir() if path.name.startswith("run-")]
+    assert not [
+        path for path in (tmp_path / "device").iterdir() if path.name.startswith("persondet-run-")
+    ]
 
 
 def test_a_diagnostic_log_of_noise(persondet, made, pictures, tmp_path, monkeypatch):

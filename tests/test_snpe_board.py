@@ -68,7 +68,10 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tempfile, "tempdir", None)
     with open_transport("local") as transport:
         yield transport
-    assert [path.name for path in (tmp_path / "de vice").iterdir()] in ([], ["snpe-2.10.0"])
+    assert [path.name for path in (tmp_path / "de vice").iterdir()] in (
+        [],
+        ["persondet-snpe-2.10.0"],
+    )
     assert list((tmp_path / "t").iterdir()) == []
 
 
@@ -90,7 +93,7 @@ def test_outputs_come_back_in_order(device, model, tmp_path) -> None:
         assert board.run(frames(2)).outputs["scores"].shape == (2, 38, 3)
     np.testing.assert_array_equal(runs.outputs["boxes"][:, 5, 1], range(12))
     assert (runs.device, runs.durations_ns.shape) == ("SNPE 2.10.0, cpu", (0, 12))
-    tool = tmp_path / "de vice" / "snpe-2.10.0" / HOST / "bin" / "snpe-net-run"
+    tool = tmp_path / "de vice" / "persondet-snpe-2.10.0" / HOST / "bin" / "snpe-net-run"
     before = tool.stat().st_ino
     with open_snpe_board(device, sdk, model, NHWC, RunSettings("cpu")):
         assert tool.stat().st_ino == before
@@ -109,7 +112,7 @@ def test_outputs_come_back_in_order(device, model, tmp_path) -> None:
 def test_tools_that_fail(device, model, tmp_path, fault, match) -> None:
     sdk = stand_in(tmp_path / "sdk")
     with open_snpe_board(device, sdk, model, NHWC, RunSettings("cpu")) as board:
-        place = tmp_path / "de vice" / "snpe-2.10.0" / HOST / "bin" / "fault"
+        place = tmp_path / "de vice" / "persondet-snpe-2.10.0" / HOST / "bin" / "fault"
         place.write_text(fault)
         with pytest.raises(PersondetError, match=match):
             board.run(frames(1))
@@ -157,7 +160,7 @@ def test_a_phone_with_the_imitation_sdk(phone, imitation_sdk, tiny_dlc) -> None:
         with open_snpe_board(device, sdk, tiny_dlc, spec, RunSettings("cpu", "burst")) as board:
             board.load([tensor])
             run = board.net_run(RunSettings("cpu", "burst", "detailed"), fetch=True)
-        kept = phone.home / "persondet" / f"snpe-{version}" / ANDROID_TARGETS[1]
+        kept = phone.home / "persondet" / f"persondet-snpe-{version}" / ANDROID_TARGETS[1]
         assert {path.name for path in kept.iterdir()} == {"bin", "lib"}
         assert run.outputs["scores"].shape == (1, *spec.output_shapes["scores"][1:])
         assert run.diagnostics is not None and run.diagnostics.execute
@@ -166,7 +169,7 @@ def test_a_phone_with_the_imitation_sdk(phone, imitation_sdk, tiny_dlc) -> None:
             assert (kept / "dsp" / "libSnpeHtpV73Skel.so").is_file()
             with pytest.raises(PersondetError, match=r"the model is not quantized(.|\n)*cause:"):
                 board.run([tensor])
-    assert {path.name for path in kept.parents[1].iterdir()} == {f"snpe-{version}"}
+    assert {path.name for path in kept.parents[1].iterdir()} == {f"persondet-snpe-{version}"}
 
 
 def test_a_phone_that_goes_away_or_is_full(phone, model, tmp_path) -> None:

@@ -136,7 +136,7 @@ def test_a_model_runs_on_the_board(board: SshServer, model: Path, tmp_path: Path
         open_python_board(device, model, SPEC, threads=1) as there,
     ):
         runs = there.run(tensors, warmup=1, rounds=4)
-        assert list(Path(device.folder).glob("run-*/model.onnx"))
+        assert list(Path(device.folder).glob("persondet-run-*/model.onnx"))
     np.testing.assert_array_equal(
         runs.outputs["scores"][1:2], outputs_with({3: (0, 9, 0)})["scores"]
     )
@@ -159,11 +159,11 @@ def test_compare_and_benchmark_reach_the_board(board, model, tmp_path) -> None:
     compared = run("compare", "--images", pictures)
     assert compared["images"] == 3
     assert compared["pairs"][0]["model"] == f"{model} on {board.device}"
-    words = ("--runs", 5, "--threads", 1)
+    words = ("--runs", 2, "--threads", 1)
     measured = run("benchmark", "--image", pictures / f"0 {NASTY}.png", *words)
     assert board.device in json.dumps(measured) and '"p99' in json.dumps(measured)
     assert list((tmp_path / "t").iterdir()) == []
-    assert not list((tmp_path / f"device {NASTY}").glob("run-*"))
+    assert not list((tmp_path / f"device {NASTY}").glob("persondet-run-*"))
 
 
 def test_a_board_that_loses_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_board_that_loses_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with ssh_server(tmp_path / "sshd") as server:
         monkeypatch.setenv("PERSONDET_SSH_OPTIONS", server.options)
         threading.Thread(target=cut, args=(server,), daemon=True).start()
-        match = r"ssh:.* went away in the middle .*; its folder .*/run-\S+ could not be removed"
+        match = r"ssh:.* went away in the middle .*; its folder .*/persondet-run-\S+ could not be"
         with pytest.raises(DeviceLostError, match=match), open_transport(server.device) as device:
             work(device)
     assert list((tmp_path / "t").iterdir()) == []

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -162,10 +163,10 @@ def test_only_folders_of_ours_are_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [None, PersondetError("x"), KeyboardInterrupt()])
 def test_a_run_leaves_nothing(tmp_path: Path, error) -> None:
     device = at(tmp_path)
-    left = Path(device.folder, "run-1-dead")
+    left = Path(device.folder, "persondet-run-1-dead")
     left.mkdir()
     os.utime(left, (0, 0))
-    Path(device.folder, "run-2-busy").mkdir()
+    Path(device.folder, "persondet-run-2-busy").mkdir()
     try:
         with device.run_folder() as remote:
             Path(remote, "file").write_text("x")
@@ -173,7 +174,30 @@ def test_a_run_leaves_nothing(tmp_path: Path, error) -> None:
                 raise error
     except BaseException as raised:
         assert raised is error
-    assert [path.name for path in Path(device.folder).iterdir()] == ["run-2-busy"]
+    assert [path.name for path in Path(device.folder).iterdir()] == ["persondet-run-2-busy"]
+
+
+def test_what_was_pushed_for_good_goes_when_no_run_has_used_it_for_a_week(tmp_path: Path) -> None:
+    device = at(tmp_path)
+    day = 24 * 3600
+    for name, days in {
+        "persondet-snpe-2.10.0": 30,
+        "persondet-snpe-2.5.0": 9,
+        "persondet-snpe-2.25.0": 2,
+        "persondet-runtime-abc.zip": 30,
+        "snpe-mine": 30,
+        "run-2024": 30,
+        "runtime-mine.zip": 30,
+    }.items():
+        Path(device.folder, name).mkdir()
+        os.utime(Path(device.folder, name), (time.time() - days * day,) * 2)
+    with device.run_folder(uses=f"{device.folder}/persondet-snpe-2.10.0"):
+        pass
+    with device.run_folder():  # that one has been used now
+        pass
+    left = {path.name for path in Path(device.folder).iterdir()}
+    others = {"snpe-mine", "run-2024", "runtime-mine.zip"}  # not ours
+    assert left == {"persondet-snpe-2.10.0", "persondet-snpe-2.25.0", *others}
 
 
 def test_a_run_on_a_lost_device_names_what_it_leaves(tmp_path: Path, monkeypatch) -> None:
@@ -187,7 +211,9 @@ def test_a_run_on_a_lost_device_names_what_it_leaves(tmp_path: Path, monkeypatch
             monkeypatch.setattr(device._link, "run", lost)
             lost()
 
-    with pytest.raises(DeviceLostError, match=r"^it went away; its folder .*/run-\S+ could not be"):
+    with pytest.raises(
+        DeviceLostError, match=r"^it went away; its folder .*/persondet-run-\S+ could"
+    ):
         run()
 
 

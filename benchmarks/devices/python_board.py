@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.devices.runtime_zip import pack_runtime
 from benchmarks.devices.temporary import temporary_folder
-from benchmarks.devices.transport import Transport
+from benchmarks.devices.transport import RUNTIME_NAME, Transport
 from export.process import Finished
 from persondet.errors import InputError, PersondetError
 from persondet.sidecar import sha256_of
@@ -153,9 +153,9 @@ def open_python_board(
     check_python(transport, python)
     with temporary_folder() as folder:
         packed = pack_runtime(folder / "runtime.zip")
-        runtime_zip = f"{transport.folder}/runtime-{sha256_of(packed)[:16]}.zip"
+        runtime_zip = f"{transport.folder}/{RUNTIME_NAME}{sha256_of(packed)[:16]}.zip"
         transport.push(packed, runtime_zip)
-    with transport.run_folder() as remote:
+    with transport.run_folder(uses=runtime_zip) as remote:
         name = f"model.{kind}"  # not the user's name: it says nothing there, and may hold anything
         transport.push(model, f"{remote}/{name}")
         yield PythonBoard(

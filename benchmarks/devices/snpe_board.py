@@ -24,7 +24,7 @@ from benchmarks.devices.snpe_files import (
     sdk_target,
 )
 from benchmarks.devices.temporary import temporary_folder
-from benchmarks.devices.transport import Transport
+from benchmarks.devices.transport import SNPE_NAME, Transport
 from export.process import Finished, run_process
 from export.sdk.messages import explain, explanation_lines
 from export.sdk.parsers.diagview import DiagReport, parse_diagview
@@ -198,13 +198,14 @@ def open_snpe_board(
     check_settings(settings, sdk.version)
     system = device_system(transport)
     target = sdk_target(sdk, system, os.environ.get(TARGET_VARIABLE))
-    folder = f"{transport.folder}/snpe-{sdk.version}/{target}"
+    of_version = f"{transport.folder}/{SNPE_NAME}{sdk.version}"
+    folder = f"{of_version}/{target}"
     variables = device_variables(folder, system.system)
     files = device_files(sdk, target, settings.runtime)
     transport.push_all({f"{folder}/{name}": path for name, path in files.items()})
     tools = [f"{folder}/{name}" for name in files if name.startswith("bin/")]
     transport.check(["chmod", "755", *tools], what="making the SDK's tools executable")
-    with transport.run_folder() as remote:
+    with transport.run_folder(uses=of_version) as remote:
         transport.push(model, f"{remote}/model.dlc")
         yield SnpeBoard(
             transport=transport,
@@ -232,10 +233,13 @@ def required_sdk(environ: Mapping[str, str], device: str) -> Sdk:
     """The SDK that the environment names. Raises InputError where it names none."""
     sdk = find_sdk(environ)
     if sdk is None:
-        raise InputError(
+        text = (
             f"running on {device} by SNPE needs the SDK here: set SNPE_ROOT or QAIRT_SDK_ROOT to "
-            "its folder (boards that run Python need none: leave --runtime out)"
         )
+        text += "its folder"
+        if not device.startswith("adb"):
+            text += " (boards that run Python need none: leave the runtime out)"
+        raise InputError(text)
     return sdk
 
 

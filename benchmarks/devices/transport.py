@@ -23,8 +23,18 @@ _PAUSE_S = 1.0
 _SHORT_S = 60.0  # for commands that look or tidy
 _FULL = ("No space left on device", "Disk quota exceeded")
 _MAKE_FOLDER = 'mkdir -p -- "${file%/*}" || exit 1; '
-_MAKE_RUN_FOLDER = """mkdir -- "$1" || exit 1
-find "${1%/*}" -maxdepth 1 -name "run-*" -mtime +0 -exec rm -rf {} + 2> /dev/null
+# A folder that the user named may hold other things: what is removed has unmistakable names.
+RUN_NAME = "persondet-run-"
+RUNTIME_NAME = "persondet-runtime-"
+SNPE_NAME = "persondet-snpe-"
+# $1: the run's folder; $2: what the run uses of what stays.
+_MAKE_RUN_FOLDER = f"""mkdir -- "$1" || exit 1
+{{
+touch -c -- "$2"
+find "${{1%/*}}" -maxdepth 1 -name "{RUN_NAME}*" -mtime +0 -exec rm -rf {{}} +
+find "${{1%/*}}" -maxdepth 1 "(" -name "{RUNTIME_NAME}*.zip" -o -name "{SNPE_NAME}*" ")" \\
+  ! -name "${{2##*/}}" -mtime +6 -exec rm -rf {{}} +
+}} 2> /dev/null
 true"""
 _CHUNK = 100  # paths in one command: Android's shell takes lines of limited length
 
@@ -156,14 +166,16 @@ class Transport:
         self.check(["rm", "-rf", "--", remote], what=f"removing {remote} on {self.name}")
 
     @contextlib.contextmanager
-    def run_folder(self) -> Iterator[str]:
+    def run_folder(self, uses: str = "") -> Iterator[str]:
         """A folder on the device for one run, removed whatever happens while the device is there.
 
-        Those that an earlier run had to leave behind, a day old, are removed too.
+        uses: what it needs of what was pushed for good, directly below our folder. Folders that an
+        earlier run had to leave behind, a day old, are removed too, and runtimes of other versions
+        that no run has used for a week.
         """
-        remote = f"{self.folder}/run-{os.getpid()}-{secrets.token_hex(4)}"
+        remote = f"{self.folder}/{RUN_NAME}{os.getpid()}-{secrets.token_hex(4)}"
         what = f"making the folder {remote} on {self.name}"
-        self.check(["sh", "-c", _MAKE_RUN_FOLDER, "sh", remote], what=what)
+        self.check(["sh", "-c", _MAKE_RUN_FOLDER, "sh", remote, uses], what=what)
         try:
             yield remote
         except DeviceLostError as error:

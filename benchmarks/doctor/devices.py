@@ -69,13 +69,13 @@ def device_findings(device: str, sdk: Sdk | None) -> list[Finding]:
         with open_transport(device) as transport:
             report = ask_soc(transport)
             return [
-                *_soc_findings(device, report),
+                *_soc_findings(transport.name, report),
                 *_way_findings(transport, report, job, sdk),
                 _space_finding(transport, job),
             ]
     except PersondetError as error:
         what, _, remedy = str(error).partition("; ")
-        return [problem(f"device {device}", what, remedy or "check the connection", [job])]
+        return [problem(f"device {device}", what, remedy or "name it as --device does", [job])]
 
 
 def _soc_findings(device: str, report: SocReport) -> list[Finding]:

@@ -35,6 +35,7 @@ class DeviceOptions:
 
 
 _NAMES = tuple(DeviceOptions.__dataclass_fields__)
+_OF_SDK = ("tool", "frames", "cpu_fallback")
 _OPTIONS = (
     click.option(
         "--device",
@@ -106,14 +107,18 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def taken_options(options: dict[str, Any]) -> DeviceOptions:
-    """Raises click.UsageError for options of a device without --device."""
+    """Raises click.UsageError for options of a device without --device, and for empty lists."""
     from persondet.cli.sdk_options import typed_options
 
     if options["device"] is None and (typed := typed_options(_NAMES)):
         raise click.UsageError(
             f"{', '.join(typed)}: of a device: name it by --device; this computer is `local`"
         )
-    return DeviceOptions(**options)
+    taken = DeviceOptions(**options)
+    for name, text in (("runtimes", taken.runtimes), ("perf-profiles", taken.perf_profiles)):
+        if text is not None and not _words(text):
+            raise click.UsageError(f"--{name} {text!r}: expected at least one")
+    return taken
 
 
 def benchmark_on_device(
@@ -132,6 +137,7 @@ def benchmark_on_device(
     from benchmarks.device_benchmark import benchmark_device
     from benchmarks.devices.transport import open_transport
     from persondet.cli.progress import progress_bar
+    from persondet.cli.sdk_options import typed_options
     from persondet.sidecar import check_destination
 
     baseline = None if options.baseline is None else read_baseline(options.baseline)
@@ -139,6 +145,9 @@ def benchmark_on_device(
     if options.csv is not None:
         check_destination(options.csv, ".csv", inputs=[request.model, image])
     assert options.device is not None
+    typed = typed_options(_OF_SDK)
+    if typed and not request.is_by_sdk(options.device):
+        raise click.UsageError(f"{', '.join(typed)}: of the SDK's tools: name --runtimes, too")
     if baseline is not None:
         check_settings_in(baseline, request.settings(options.device))
     with open_transport(options.device) as transport, progress_bar("measuring") as advance:
