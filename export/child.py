@@ -13,13 +13,13 @@ import runpy
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from export.process import end_group, interrupts_later
 from persondet.errors import PersondetError
+from persondet.temporary import temporary_folder
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -33,8 +33,8 @@ def run_module(
     and the child does not outlive this process.
     Raises PersondetError where the child crashes, hangs, fails or writes no result.
     """
-    with tempfile.TemporaryDirectory(prefix="persondet-") as folder:
-        result, log = Path(folder, "result.json"), Path(folder, "log.txt")
+    with temporary_folder("persondet-") as folder:
+        result, log = folder / "result.json", folder / "log.txt"
         # -P: a module of the user's, such as export.py in the working folder, is not ours.
         argv = [sys.executable, "-P", "-m", "export.child", str(os.getpid()), module, str(result)]
         with log.open("wb") as output:

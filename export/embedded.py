@@ -18,6 +18,7 @@ from export.socs import Soc
 from export.verify import DlcProof, missing_nodes, prove_dlc
 from persondet.errors import InputError, PersondetError
 from persondet.spec import DetectorSpec
+from persondet.temporary import temporary_folder
 from runtime.qairt.container import repack
 from runtime.qairt.reader import read_dlc
 
@@ -41,17 +42,17 @@ def write_dlc(
     _require_libraries()
     source = source or onnx_path
     model = onnx.load(onnx_path)
-    with tempfile.TemporaryDirectory(prefix="persondet-dlc-") as folder:
+    with temporary_folder("persondet-dlc-") as folder:
         graph_path = onnx_path
         if name_nodes(model):  # the proof goes by names
-            graph_path = Path(folder, "named.onnx")
+            graph_path = folder / "named.onnx"
             onnx.save(model, graph_path)
-        job = {"job": "dlc", "onnx": str(graph_path.absolute()), "folder": folder}
+        job = {"job": "dlc", "onnx": str(graph_path.absolute()), "folder": str(folder)}
         files = _run(job, source, what=f"writing the DLC of {source}")
         if len(files) != 1:
-            graphs = [read_dlc(Path(folder, name)) for name in files]
+            graphs = [read_dlc(folder / name) for name in files]
             raise InputError(_split_message(source, missing_nodes(model, graphs), len(files)))
-        repack(Path(folder, files[0]), destination)
+        repack(folder / files[0], destination)
     return prove_dlc(model, spec, read_dlc(destination), source)
 
 
@@ -63,11 +64,11 @@ def write_context_binary(onnx_path: Path, destination: Path, soc: Soc) -> None:
     """
     _require_libraries()
     fp16 = not is_quantized(onnx.load(onnx_path))
-    with tempfile.TemporaryDirectory(prefix="persondet-context-") as folder:
+    with temporary_folder("persondet-context-") as folder:
         job = {
             "job": "context",
             "onnx": str(onnx_path.absolute()),
-            "binary": str(Path(folder, "graph.bin")),
+            "binary": str(folder / "graph.bin"),
             "soc_model": soc.model,
             "arch": soc.arch,
             "fp16": fp16,
@@ -84,7 +85,7 @@ def write_context_binary(onnx_path: Path, destination: Path, soc: Soc) -> None:
             ) from None
         if len(files) != 1:
             raise PersondetError(f"{what} gave {len(files)} binaries instead of one")
-        destination.write_bytes(Path(folder, files[0]).read_bytes())
+        destination.write_bytes((folder / files[0]).read_bytes())
 
 
 def _split_message(source: Path, missing: list[str], parts: int) -> str:

@@ -2,10 +2,8 @@
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
 
 from persondet.errors import InputError
+from persondet.temporary import temporary_folder
 from quantize.bias import refuse, refuse_hopeless, saturated_biases
 from quantize.encodings import MIN_WIDTH, Encodings, TensorEncoding, encodings_from_qdq
 from quantize.encodings_fit import shortened
@@ -152,8 +151,8 @@ def _quantize(
     names = [value.name for value in model.graph.input]
     names += [name for node in model.graph.node for name in node.output]
     every = dict.fromkeys(names, (0.0, 0.0))
-    with tempfile.TemporaryDirectory(prefix="persondet-quantize-") as folder:
-        cache, output = Path(folder, "ranges.json"), Path(folder, "qdq.onnx")
+    with temporary_folder("persondet-quantize-") as folder:
+        cache, output = folder / "ranges.json", folder / "qdq.onnx"
         save_tensors_data(_tensors_data({**every, **ranges}), cache)
         with _without_advice():
             quantize_static(

@@ -33,6 +33,7 @@ from export.sdk.toolchain import (
 from persondet.errors import InputError
 from persondet.sidecar import check_destination, publishing
 from persondet.spec import DetectorSpec
+from persondet.wording import counted
 from quantize.calibration_set import CalibrationSet
 from quantize.encodings_fit import shortened
 
@@ -171,6 +172,6 @@ def check_overrides(path: Path, model: onnx.ModelProto) -> None:
     unknown |= set(record[_KEYS[1]]) - {item.name for item in graph.initializer}
     if unknown:
         raise InputError(
-            f"{path} names {len(unknown)} tensors that the model does not have: "
+            f"{path} names {counted(len(unknown), 'tensor')} that the model does not have: "
             f"{shortened(sorted(unknown))}; it belongs to another model, or to another export of it"
         )

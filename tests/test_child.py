@@ -23,7 +23,7 @@ def module(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(child.tempfile, "tempdir", None)
+    monkeypatch.setattr("tempfile.tempdir", None)
 
     def write(body: str) -> str:
         text = f"import json, os, pathlib, sys, time\nresult = pathlib.Path(sys.argv[1])\n{body}\n"

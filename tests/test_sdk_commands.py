@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import onnx
 import pytest
 from click.testing import CliRunner
 from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
@@ -101,9 +102,10 @@ def test_a_dry_run_of_a_checkpoint_begins_with_the_export(f38_checkpoint) -> Non
     [
         (
             ["--dry-run"],
-            "--dry-run: no SDK is known; set SNPE_ROOT or QAIRT_SDK_ROOT, or give --sdk",
+            "--dry-run: no SDK is known; set SNPE_ROOT or QAIRT_SDK_ROOT to its folder, or",
         ),
-        (["--toolchain", "snpe"], "--toolchain snpe: no SDK is known"),
+        (["--toolchain", "snpe"], "give --sdk DIR; what needs none is --toolchain embedded"),
+        (["--sdk-version", "2.39"], "--sdk DIR, or --dry-run to see that version's commands"),
         (["--float-bits", "16"], "--float-bits: no SDK is known"),
         (["--no-simplify"], "--no-simplify: no SDK is known"),
         (
@@ -113,7 +115,7 @@ def test_a_dry_run_of_a_checkpoint_begins_with_the_export(f38_checkpoint) -> Non
         (["--sdk-version", "x"], "'x' is no SDK version"),
         (["--sdk", "."], "is incomplete: it has no bin/x86_64-linux-clang"),
         (["--dry-run", "--sdk-version", "1.3"], "SDK 1.3 is older than 1.40"),
-        (["--dry-run", "--sdk-version", "1.68", "--float-bits", "16"], "2.0 to 2.24 (snpe-onnx-to"),
+        (["--dry-run", "--sdk-version", "1.68", "--float-bits", "16"], "2.0 on (snpe-onnx-to"),
         (
             ["--dry-run", "--sdk-version", "1.68", "--context-binary"],
             "--context-binary is of the toolchain embedded",
@@ -125,6 +127,30 @@ def test_errors_of_convert(arguments, message, folder) -> None:
     assert message in _message(result)
     assert getattr(result.exception, "exit_code", result.exit_code) == 2
     assert [path.name for path in folder.iterdir()] == ["my model.onnx"]
+
+
+@pytest.mark.parametrize("command", ["convert", "quantize"])
+def test_a_dry_run_of_a_model_that_is_none(command, folder) -> None:
+    arguments = ("--dry-run", "--sdk-version", "1.68")
+    result = _run(command, "gone.onnx", *arguments)
+    assert "there is no file gone.onnx" in _message(result)
+    model = onnx.load(folder / "my model.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, folder / "foreign.onnx")
+    result = _run(command, "foreign.onnx", *arguments)
+    assert "foreign.onnx has no detector spec in its metadata" in _message(result)
+    assert result.stdout == ""
+
+
+def test_the_line_that_a_dry_run_proposes_can_be_run(folder, astronaut) -> None:
+    """The default folder has no blanks, though the model's name has one."""
+    words = ["quantize", "my model.onnx", "--dry-run", "--sdk-version", "2.39"]
+    result = _run(*words)
+    (comment,) = (line for line in result.stdout.splitlines() if line.startswith("#"))
+    proposed = shlex.split(comment.partition("... ")[2].rstrip("`"))
+    assert proposed[:3] == ["--dry-run", "--calib", "DIR"]
+    assert _run(*words[:2], "--sdk-version", "2.39", *proposed[:2], str(astronaut), *proposed[3:])
+    assert (folder / "my_model.quantized.raw" / "input_list.txt").exists()
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,13 @@ def test_variables_that_agree_and_disagree(root, tmp_path) -> None:
 
 def test_the_folders_name_says_the_version_where_the_tool_does_not(root, tmp_path) -> None:
     _program(root, "snpe-net-run", "#!/bin/sh\nexit 127\n")
-    with pytest.raises(
-        InputError, match=r"version of the SDK in .*my sdk is unknown.*--sdk-version"
-    ):
+    message = (
+        r"version of the SDK in .*my sdk is unknown.*which said: nothing, and ended with exit "
+    )
+    with pytest.raises(InputError, match=message + r"code 127; .*--sdk-version"):
+        _find(root)
+    _program(root, "snpe-net-run", "#!/bin/sh\necho 'libSNPE.so: cannot open' >&2\nexit 127\n")
+    with pytest.raises(InputError, match=r"which said: libSNPE\.so: cannot open; unpack"):
         _find(root)
     for name, version in [("snpe-1.68.0.3932", "1.68.0.3932"), ("2.26.0.240828", "2.26.0.240828")]:
         named = shutil.copytree(root, tmp_path / name)
@@ -110,6 +114,25 @@ def test_interpreters(root, tmp_path) -> None:
     assert given.python == Path(sys.executable)
     with pytest.raises(InputError, match=r"interpreter /no/python cannot be run"):
         find_sdk(environ, python=Path("/no/python"))
+
+
+def test_a_stand_in_of_a_version_manager_is_no_interpreter(root, tmp_path) -> None:
+    _program(root, "snpe-onnx-to-dlc", "#!/usr/bin/env python3\n")
+    for name, text in (("python3.6", "exit 127"), ("python3.5", "echo 3.5")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    sdk = find_sdk({"SNPE_ROOT": str(root), "PATH": f"{tmp_path}:/bin:/usr/bin"})
+    assert sdk is not None
+    assert sdk.python == tmp_path / "python3.5"
+
+
+@pytest.mark.parametrize("printed", ["SNPE v1.66.0.3729.", "SNPE v1.66.0.3729, built", "SNPE v7"])
+def test_a_version_amid_other_text(root, tmp_path, printed) -> None:
+    _program(root, "snpe-net-run", f"#!/bin/sh\necho '{printed}'\n")
+    named = shutil.copytree(root, tmp_path / "snpe-1.66.0.3729.zip-unpacked")
+    sdk = _find(named)
+    assert sdk is not None
+    assert str(sdk.version) == "1.66.0.3729"
 
 
 def test_a_script_whose_interpreter_is_gone(root) -> None:

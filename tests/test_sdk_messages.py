@@ -68,6 +68,40 @@ def test_causes_are_named_once_in_the_order_of_the_text():
     assert [each.found for each in found] == ["Failed to write data to: a/b", "error_code=402; x"]
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("ERROR: Network\r\n  partition has failed.", "lacks an operator"),
+        ("ERROR: INVALID MODEL FOR HBA\nQUANTIZATION ALGORITHM", "batch norm was folded"),
+        ("Failed to load\nskel", "stub"),
+        ('ImportError: No module named "qti"', "Python modules"),
+        ("Cannot open container: DLC version 4 is not supported", "SNPE 1.x does not load"),
+    ],
+)
+def test_case_and_line_breaks_do_not_matter(text, cause):
+    (found,) = explain(text)
+    assert cause in found.cause
+    assert "\n" not in found.found and found.found.split() == text.split()
+
+
+def test_a_line_may_have_several_causes():
+    found = explain("error_code=402; Failed to write data to: a/b; No space left on device")
+    assert [each.cause.split()[1] for each in found] == ["runtime", "output", "storage"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fail: Unsupported model IR version: 9, max supported IR version: 8",
+        "ERROR - failed: the model has opset version 18",
+        "INFO - Loaded DLC; DLC created with converter version 2.5.0.4052",
+        "error: argument --model_version: expected one argument",
+    ],
+)
+def test_another_version_is_not_the_containers(text):
+    assert explain(text) == ()
+
+
 def test_a_kill_for_memory_shows_in_the_exit_code_only():
     assert explain("", code=137)[0].found == "exit code 137"
     assert "memory" in explain("", code=-9)[0].cause

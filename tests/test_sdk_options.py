@@ -1,7 +1,9 @@
 """The table and the command lines made from it."""
 
 import dataclasses
+import re
 import shlex
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -141,7 +143,7 @@ def test_what_a_version_lacks(version, wishes, message) -> None:
     [
         ("1.50", {"overrides": Path("e.json")}, r"--encodings.*: 1\.51 on \(snpe-onnx-to-dlc\)"),
         ("1.53", {"simplify": False}, r"--no-simplify.*: 1\.54 on"),
-        ("1.68", {"float_bits": 16}, r"--float-bits 16.*: 2\.0 to 2\.24 \(snpe-onnx-to-dlc\)"),
+        ("1.68", {"float_bits": 16}, r"--float-bits 16.*: 2\.0 on \(snpe-onnx-to-dlc\), 2"),
         ("2.10", {"dlc_layout": "source"}, r"--dlc-layout source.*: 2\.25 on"),
         ("2.39", {"fold_batch_norm": False}, r"--no-fold-batch-norm.*: 1\.40 on \(snpe-onnx-to"),
         ("2.10", {"soc": "sm8550"}, r"--soc with convert.*: 2\.25 on \(qairt-converter\)"),
@@ -150,6 +152,52 @@ def test_what_a_version_lacks(version, wishes, message) -> None:
 def test_what_a_converter_lacks(version, wishes, message) -> None:
     with pytest.raises(InputError, match=message):
         _convert(version, **wishes)
+
+
+def test_the_other_tools_of_the_same_sdk() -> None:
+    with pytest.raises(InputError, match=r"this SDK's other tools have it: --sdk-tools snpe$"):
+        _convert("2.39", fold_batch_norm=False)
+    with pytest.raises(InputError, match=r"this SDK's other tools have it: --sdk-tools qairt$"):
+        _quantize("2.39", "snpe", calibration="mse")
+    with pytest.raises(InputError, match=r": 2\.25 on \(qairt-quantizer\)$"):
+        _quantize("2.24", calibration="mse")
+
+
+def test_every_named_version_has_the_option() -> None:
+    """What a refusal says of tools and versions is what the table does."""
+    for option in OPTIONS.values():
+        tools = {entry.tool for entry in option.entries}
+        for tool, numbers in product(
+            tools, ("1.40", "1.55", "1.68", "2.4", "2.10", "2.25", "2.30")
+        ):
+            version = parse_version(numbers)
+            try:
+                has_it = entry_of(option.key, tool, version).words is not None
+            except InputError as error:
+                assert not _named(str(error), tool, version.numbers), (option.key, str(error))
+            else:
+                assert has_it or option.key == "bias correction"
+
+
+def _named(message: str, tool: str, numbers: tuple[int, ...]) -> bool:
+    """Whether the message names the version among those of the tool."""
+    ranges = re.findall(rf"(\d+)\.(\d+) (on|to (\d+)\.(\d+)) \({tool}\)", message)
+    return any(
+        (int(a), int(b)) <= numbers and (how == "on" or numbers <= (int(c), int(d)))
+        for a, b, how, c, d in ranges
+    )
+
+
+def test_what_others_met_is_said() -> None:
+    version = parse_version("2.39")
+    both = QuantizeIntent(act_bits=16, per_channel=True, cle=True)
+    notes = quantize_plan(both, version, toolset_of(version), **FILES).notes
+    assert [note.split(" ")[0] for note in notes] == ["the", "a"]
+    assert "batch norm" in notes[0] and "16 bits" in notes[1]
+    assert (
+        quantize_plan(QuantizeIntent(act_bits=16), version, toolset_of(version), **FILES).notes
+        == ()
+    )
 
 
 def test_a_uint8_input_needs_its_layout_said() -> None:

@@ -79,7 +79,10 @@ def test_crcs_that_the_writer_left_out_are_put_in(toolchain_of, tiny_onnx, tmp_p
         ("silent_success", r"ended with exit code 0, but wrote no file"),
         ("lying_success", r"ended with exit code 0, but wrote no file"),
         ("writes_then_fails", r"failed with exit code 255\n"),
-        ("truncated", r"wrote a file that is no DLC \(.*truncated"),
+        (
+            "truncated",
+            r"wrote a file that is no DLC: t.* truncated or damaged DLC \(.*\)\nits last",
+        ),
         ("killed", r"was ended by signal 9"),
         ("no_python_module", r"(?s)failed with exit code.*No module named.*\n  cause: .*\n  fix: "),
     ],

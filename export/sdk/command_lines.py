@@ -1,6 +1,6 @@
 """From an intent and a version to command lines. Pure: nothing is run, no file is looked at."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +139,7 @@ def quantize_plan(
     is_qairt = tools.quantizer == QAIRT_QUANTIZER
     values["quantize for a SoC"] = _soc_model(intent.soc) if is_qairt else str(intent.soc)
     plan = _plan(tools.quantizer, version, keys, values, product=quantized)
+    plan = Plan(plan.calls, (*plan.notes, *_advice(intent)))
     if not prepared:
         return plan
     assert tools.prepare is not None
@@ -167,6 +168,17 @@ def _plan(
         filled = {"{name}": name, "{value}": values.get(key, "")}
         arguments += [filled.get(word, word) for word in entry.words]
     return Plan((ToolCall(tool, tuple(arguments), product),), tuple(notes))
+
+
+def _advice(intent: QuantizeIntent) -> Iterator[str]:
+    """What others met with these wishes."""
+    if intent.cle:
+        yield (
+            "the SDK's cross-layer equalisation wants batch norm in the graph, which "
+            "`persondet export` has folded: it may fail or change nothing; compare"
+        )
+    if intent.per_channel and 16 in (intent.act_bits, intent.weight_bits):
+        yield "a scale per channel with 16 bits is known to lose much on devices; compare there"
 
 
 def _soc_model(soc: str | None) -> str:

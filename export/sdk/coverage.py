@@ -75,8 +75,8 @@ Written by `python -m export.sdk.coverage` from the tables in `export/sdk/`; cha
 `persondet convert` and `persondet quantize` go through the tools of an SDK where
 {", ".join(f"`{name}`" for name in ROOT_VARIABLES[:-1])} or `{ROOT_VARIABLES[-1]}` names its folder,
 or `--sdk DIR` does; `--toolchain embedded` does without. The SDK's `bin/envsetup.sh` need not be
-sourced: the tools get the same environment. Its version is what its own `snpe-net-run --version`
-says, or else its folder's name, or `--sdk-version`.
+sourced: the tools get the same PATH, LD_LIBRARY_PATH and PYTHONPATH. Its version is what its own
+`snpe-net-run --version` says, or else its folder's name, or `--sdk-version`.
 
 ```
 persondet convert model.onnx                            # model.dlc, by the SDK

@@ -2,29 +2,29 @@
 
 import os
 import shlex
-from pathlib import Path
 
 from export.sdk.command_lines import Plan
 from export.sdk.sdk import Sdk, sdk_environment
 from export.sdk.versions import Family, SdkVersion
 
 # Without a package's folder the 1.x script stops.
-_ONNX_FOLDER = "\"$(python3 -c 'import onnx; print(onnx.__path__[0])')\""
+_PRINT_ONNX_FOLDER = "import onnx; print(onnx.__path__[0])"
 
 
-def activation_lines(version: SdkVersion, root: Path | None) -> list[str]:
-    """Set the environment. root: None where the user's own variable shall name the folder."""
+def activation_lines(version: SdkVersion, sdk: Sdk | None) -> list[str]:
+    """Set the environment. sdk: None where the user's own variable shall name the folder."""
     is_qairt = version.family is Family.QAIRT
     variable = "QAIRT_SDK_ROOT" if is_qairt else "SNPE_ROOT"
-    if root is None:
+    if sdk is None:
         kind = "QAIRT" if is_qairt else "SNPE"
         lines = [f': "${{{variable}:?set it to the folder of {kind} {version}}}"']
         script = f'"${variable}/bin/envsetup.sh"'
     else:
-        lines = [f"export {variable}={shlex.quote(str(root))}"]
-        script = shlex.quote(str(root / "bin" / "envsetup.sh"))
+        lines = [f"export {variable}={shlex.quote(str(sdk.root))}"]
+        script = shlex.quote(str(sdk.root / "bin" / "envsetup.sh"))
     if version.family in (Family.SNPE_1_4, Family.SNPE_1):
-        script += f" -o {_ONNX_FOLDER}"
+        python = str(sdk.python) if sdk and sdk.python else "python3"
+        script += f' -o "$({shlex.join((python, "-c", _PRINT_ONNX_FOLDER))})"'
     if is_qairt:  # the script stops under `set -u` where these are not set
         lines.append('export PYTHONPATH="${PYTHONPATH-}" LD_LIBRARY_PATH="${LD_LIBRARY_PATH-}"')
     return [*lines, f"source {script}"]

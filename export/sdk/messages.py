@@ -1,7 +1,7 @@
 """The SDK's messages: what causes them, and what to do.
 
-A table, matched line by line. The vendor's own text is always shown as well: an explanation goes
-under it, never instead of it.
+A table. Where a message has a blank, the text may have a line break. The vendor's own text is
+always shown as well: an explanation goes under it, never instead of it.
 """
 
 import re
@@ -21,7 +21,8 @@ class Explanation:
 
 @dataclass(frozen=True)
 class _Message:
-    """pattern: searched in a line, upper and lower case alike."""
+    """pattern: upper and lower case alike; a blank in it stands for any blanks, line breaks too,
+    whereas `.` stays in its line."""
 
     pattern: str
     stage: str
@@ -37,10 +38,11 @@ _MESSAGES = (
         "install onnx 1.6 to 1.8 in the SDK's own Python environment",
     ),
     _Message(
-        r"No module named '?(snpe|qti)\b",
+        r"No module named ['\"]?(snpe|qti)\b",
         "convert",
         "the SDK's Python modules are not found: no environment is set, or the Python is another",
-        "run the SDK's bin/envsetup.sh, and check PYTHONPATH and the version of the interpreter",
+        "check that the SDK's lib/python is there and on PYTHONPATH (persondet sets it for the "
+        "tools, bin/envsetup.sh for a shell), and the version of the interpreter",
     ),
     _Message(
         r"WARNING_OP_VERSION_NOT_SUPPORTED",
@@ -71,8 +73,8 @@ _MESSAGES = (
         "quantize",
         "cross-layer equalization needs chains of convolution, batch norm and activation, and the "
         "batch norm was folded",
-        "keep batch norm at export and conversion (--disable_batchnorm_folding), or leave "
-        "equalization out",
+        "leave equalization out (--cle): `persondet export` folds batch norm; in an ONNX of "
+        "another exporter keep it, and convert with --disable_batchnorm_folding",
     ),
     _Message(
         r"bw:\s*32\b.*offset:\s*-2147483648|bitwidth:?\s*32\b.*offset:?\s*-2147483648",
@@ -131,8 +133,9 @@ _MESSAGES = (
         "give the outputs plain names at export, or make the folders first",
     ),
     _Message(
-        r"((load|open)\w*|unsupported|incompatible|unknown).*\b(dlc|container|model)\b.*version|"
-        r"\b(dlc|container|model)\b.*version.*(unsupported|incompatible|not supported)",
+        r"^(?=.*\b(dlc|container|model)\b)(?=.*\bversions?\b)(?!.*\b(opset|operator|IR|onnx)\b)"
+        r"(?=.*(fail|unable|can(not|'t)|could ?n[o']t|error|unsupported|not supported|incompatible"
+        r"|unknown|mismatch)).*",
         "run",
         "a DLC of SNPE 1.x does not load in SNPE 2.x, nor the other way round",
         "convert again with the SDK of the runtime; `persondet info` tells what loads the file",
@@ -159,10 +162,13 @@ _MESSAGES = (
         r"\bexit(ed)?( code| status)? 137\b|\brc[ =]137\b|^Killed$",
         "run",
         "the system killed the program for its use of memory",
-        "use fewer threads or a smaller batch",
+        "free memory, or use fewer threads or a smaller batch",
     ),
 )
-_PATTERNS = tuple((re.compile(message.pattern, re.I), message) for message in _MESSAGES)
+_PATTERNS = tuple(
+    (re.compile(message.pattern.replace(" ", r"\s+"), re.I | re.M), message)
+    for message in _MESSAGES
+)
 _KILLED_CODES = (137, -9)  # of a shell, of ours
 _LONGEST_LINE = 4000
 
@@ -173,16 +179,22 @@ def explain(text: str, *, code: int = 0) -> tuple[Explanation, ...]:
     code: the exit code, which tells of a kill for memory. Each cause is named once, at its first
     line.
     """
-    found: dict[str, Explanation] = {}
-    for line in text.splitlines():
-        line = line.strip()[:_LONGEST_LINE]
-        for pattern, message in _PATTERNS:
-            if message.cause not in found and pattern.search(line):
-                found[message.cause] = _explanation(line, message)
-    if code in _KILLED_CODES:
-        killed = _MESSAGES[-1]
-        found.setdefault(killed.cause, _explanation(f"exit code {code}", killed))
-    return tuple(found.values())
+    text = "\n".join(line.strip()[:_LONGEST_LINE] for line in text.splitlines())
+    searched = ((pattern.search(text), message) for pattern, message in _PATTERNS)
+    matches = [(match, message) for match, message in searched if match]
+    matches.sort(key=lambda each: each[0].start())
+    found = [_explanation(_lines_of(text, match), message) for match, message in matches]
+    killed = _MESSAGES[-1]
+    if code in _KILLED_CODES and all(message is not killed for _, message in matches):
+        found.append(_explanation(f"exit code {code}", killed))
+    return tuple(found)
+
+
+def _lines_of(text: str, match: re.Match[str]) -> str:
+    """The line, or lines joined, in which a match lies."""
+    end = text.find("\n", match.end())
+    lines = text[text.rfind("\n", 0, match.start()) + 1 : end if end >= 0 else None]
+    return " ".join(lines.split("\n"))
 
 
 def _explanation(line: str, message: _Message) -> Explanation:

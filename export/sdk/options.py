@@ -26,12 +26,12 @@ AFTER_2_25 = (2, 26)
 
 Numbers = tuple[int, ...]
 # how an entry's `before` is said
-_LAST: dict[Numbers | None, str] = {
-    None: "on",
-    SNPE_2: "to 1.68",
-    LATE: "to 2.24",
-    AFTER_2_25: "alone",
-}
+_LAST: dict[Numbers | None, str] = {None: "on", SNPE_2: "to 1.68", LATE: "to 2.24"}
+# an SDK of 2.25 or later has both of a line
+_OTHER_TOOLS = (
+    {ONNX_TO_DLC: "snpe", DLC_QUANT: "snpe"},
+    {QAIRT_CONVERTER: "qairt", QAIRT_QUANTIZER: "qairt"},
+)
 
 
 @dataclass(frozen=True)
@@ -332,14 +332,37 @@ def entry_of(key: str, tool: str, version: SdkVersion) -> Entry:
     if not covering:
         raise InputError(
             f"{OPTIONS[key].title}: {tool} of SDK {version} has no option for that; versions that "
-            f"have one: {', '.join(map(covered_versions, OPTIONS[key].entries))}"
+            f"have one: {', '.join(_versions(OPTIONS[key]))}{_other_tools(key, tool, version)}"
         )
     return covering[-1]
 
 
-def covered_versions(entry: Entry) -> str:
-    """`1.56 to 1.68 (snpe-dlc-quantize)`, `2.25 on (qairt-quantizer)`."""
-    return f"{dotted(entry.since)} {_LAST[entry.before]} ({entry.tool})"
+def _versions(option: Option) -> list[str]:
+    """`1.56 to 1.68 (snpe-dlc-quantize)`, `2.25 on (qairt-quantizer)`: where it has an effect.
+
+    A tool's entries follow each other, so that two of them are one range.
+    """
+    effective = [entry for entry in option.entries if entry.words is not None]
+    return [
+        f"{dotted(of_tool[0].since)} {_LAST[of_tool[-1].before]} ({tool})"
+        for tool in dict.fromkeys(entry.tool for entry in effective)
+        if (of_tool := [entry for entry in effective if entry.tool == tool])
+    ]
+
+
+def _other_tools(key: str, tool: str, version: SdkVersion) -> str:
+    """A hint where the other tools of the same SDK have the option."""
+    if version.numbers < LATE:
+        return ""
+    for tools in _OTHER_TOOLS:
+        for other, name in tools.items():
+            found = any(
+                entry.words is not None and entry.covers(other, version)
+                for entry in OPTIONS[key].entries
+            )
+            if found and tool not in tools:
+                return f"; this SDK's other tools have it: --sdk-tools {name}"
+    return ""
 
 
 def dotted(numbers: Numbers) -> str:

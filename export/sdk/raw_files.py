@@ -6,6 +6,7 @@ A list is one inference a line and has no quoting: blanks cannot be in it.
 
 import contextlib
 import math
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -183,7 +184,7 @@ def without_blanks(folder: Path) -> Iterator[Path]:
         yield absolute
         return
     for place in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
-        if not re.search(r"\s", place) and Path(place).is_dir():
+        if not re.search(r"\s", place) and os.access(place, os.W_OK | os.X_OK):
             break
     else:
         raise InputError(f"{absolute} has blanks in it; set TMPDIR to a folder without any")

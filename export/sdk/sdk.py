@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.process import run_process
-from export.sdk.versions import Family, SdkVersion, parse_version
+from export.sdk.versions import Family, SdkVersion, is_version, parse_version
 from persondet.errors import InputError, PersondetError
 
 ROOT_VARIABLES = ("QAIRT_SDK_ROOT", "QNN_SDK_ROOT", "SNPE_ROOT")
@@ -22,8 +22,8 @@ PYTHONS = {
     Family.QAIRT: ("3.10",),
 }
 _PROBE_TIMEOUT_S = 30.0
-_PRINTED_VERSION = re.compile(r"SNPE v([0-9][\w.]*)")
-_VERSION_IN_NAME = re.compile(r"\d+\.\d+[\w.]*")
+_PRINTED_VERSION = re.compile(r"SNPE v(\d+(?:\.\d+)+[\w-]*)", re.ASCII)
+_VERSION_IN_NAME = re.compile(r"\d+(?:\.\d+)+[\w-]*", re.ASCII)
 _SHEBANG = re.compile(r"#!\s*(?:/usr/bin/env\s+(?:-S\s+)?)?(\S*python[\d.]*)")
 _ANY_PYTHON = re.compile(r"#!\s*/usr/bin/env\s+python3?\s*$")
 _OTHERWISE = "; without an SDK: --toolchain embedded"
@@ -167,16 +167,18 @@ def _version_of(root: Path, environ: Mapping[str, str]) -> SdkVersion:
             timeout_s=_PROBE_TIMEOUT_S,
             env=sdk_environment(root, environ),
         )
-        printed = _PRINTED_VERSION.search(finished.stdout + finished.stderr)
-    except PersondetError:  # missing, of another machine, or hanging: the name may say it
-        printed = None
-    if printed:
-        return parse_version(printed[1])
-    if in_name := _VERSION_IN_NAME.search(root.name):
-        return parse_version(in_name[0])
+        text = finished.stdout + finished.stderr
+        said = " ".join(text.split())[-200:] or f"nothing, and ended with exit code {finished.code}"
+    except PersondetError as error:  # missing, of another machine, or hanging: the name may say it
+        text, said = "", str(error)
+    printed, in_name = _PRINTED_VERSION.search(text), _VERSION_IN_NAME.search(root.name)
+    for found in (printed and printed[1], in_name and in_name[0]):
+        if found and is_version(found):
+            return parse_version(found)
     raise InputError(
-        f"the version of the SDK in {root} is unknown: `{program} --version` does not say it, nor "
-        "does the folder's name; give it with --sdk-version"
+        f"the version of the SDK in {root} is unknown: its folder's name does not say it, nor does "
+        f"`snpe-net-run --version`, which said: {said}; unpack the SDK again, all of it, or give "
+        "the version with --sdk-version"
     )
 
 
@@ -195,6 +197,19 @@ def _python_of(sdk: Sdk, environ: Mapping[str, str], given: Path | None) -> Path
     if not any(_ANY_PYTHON.match(_first_line(path)) for path in scripts):
         return None  # its scripts say themselves which
     for version in PYTHONS[sdk.family]:
-        if found := shutil.which(f"python{version}", path=environ.get("PATH")):
+        found = shutil.which(f"python{version}", path=environ.get("PATH"))
+        if found and python_version(Path(found)):
             return Path(found)
     return None
+
+
+def python_version(program: Path) -> str | None:
+    """`3.8`; None where it does not run, as the stand-ins of version managers do not, or is no
+    Python."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        probe = run_process([program, "-c", code], what="asking", timeout_s=_PROBE_TIMEOUT_S)
+    except PersondetError:
+        return None
+    found = re.fullmatch(r"\d+\.\d+", probe.stdout.strip(), re.ASCII)
+    return found[0] if found and probe.code == 0 else None

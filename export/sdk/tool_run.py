@@ -19,7 +19,14 @@ from export.sdk.options import (
     QAIRT_CONVERTER,
     QAIRT_QUANTIZER,
 )
-from export.sdk.sdk import PYTHON_VARIABLE, PYTHONS, Sdk, script_interpreter, sdk_environment
+from export.sdk.sdk import (
+    PYTHON_VARIABLE,
+    PYTHONS,
+    Sdk,
+    python_version,
+    script_interpreter,
+    sdk_environment,
+)
 from persondet.errors import InputError, PersondetError
 from runtime.qairt.container import check_container
 
@@ -37,7 +44,6 @@ SUCCESS_LINES: dict[str, tuple[str, ...]] = {
     GRAPH_PREPARE: (),
 }
 _SHOWN_LINES = 12
-_PROBE_TIMEOUT_S = 30.0
 
 
 def run_call(
@@ -93,7 +99,8 @@ def _problem(call: ToolCall, finished: Finished, product: Path) -> str | None:
     try:
         check_container(product)
     except PersondetError as error:
-        return f"wrote a file that is no DLC ({str(error).replace(str(product), product.name)})"
+        reason = str(error).replace(str(product), product.name).partition(";")[0]
+        return f"wrote a file that is no DLC: {reason}"
     return None
 
 
@@ -110,7 +117,7 @@ def _failure(call: ToolCall, sdk: Sdk, finished: Finished, problem: str) -> str:
 
 
 def _python_hint(call: ToolCall, sdk: Sdk) -> str | None:
-    """A sentence where the tool ran in another Python than the SDK is documented for."""
+    """A sentence where the tool ran in a Python that the SDK is not documented for, or in none."""
     interpreter = script_interpreter(sdk.tool(call.tool))
     if interpreter is None:
         return None
@@ -118,15 +125,11 @@ def _python_hint(call: ToolCall, sdk: Sdk) -> str | None:
     program = sdk.python or shutil.which(interpreter, path=path)
     if program is None:
         return None
-    code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    try:
-        probe = run_process([program, "-c", code], what="asking", timeout_s=_PROBE_TIMEOUT_S)
-    except PersondetError:
+    found, documented = python_version(Path(program)), PYTHONS[sdk.family]
+    if found in documented:
         return None
-    found, documented = probe.stdout.strip(), PYTHONS[sdk.family]
-    if found in documented or not found:
-        return None
+    how = f"it ran in Python {found}" if found else f"{program} does not run as a Python"
     return (
-        f"note: it ran in Python {found}; {sdk.name} is documented for {' or '.join(documented)}. "
+        f"note: {how}; {sdk.name} is documented for {' or '.join(documented)}. "
         f"If that is the cause, name another interpreter with --sdk-python or {PYTHON_VARIABLE}"
     )

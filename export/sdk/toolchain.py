@@ -28,6 +28,7 @@ from export.sdk.versions import Family
 from persondet.errors import InputError, PersondetError
 from persondet.sidecar import check_destination, publishing
 from persondet.spec import DetectorSpec
+from persondet.temporary import temporary_folder
 from runtime.qairt.container import repack
 
 # Opsets that the converters are known to take well (inferred).
@@ -162,11 +163,11 @@ def take_dlc(source: Path, destination: Path) -> None:
 @contextlib.contextmanager
 def workplace(destination: Path) -> Iterator[Path]:
     """A temporary folder for the tools; where they fail, their log is kept as `destination`.log."""
-    with tempfile.TemporaryDirectory(prefix="persondet-sdk-") as name:
+    with temporary_folder("persondet-sdk-") as folder:
         try:
-            yield Path(name)
+            yield folder
         except PersondetError as error:
-            log, kept = Path(name, LOG_NAME), destination.with_name(destination.name + ".log")
+            log, kept = folder / LOG_NAME, destination.with_name(destination.name + ".log")
             if not log.exists():
                 raise
             try:

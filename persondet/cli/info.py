@@ -147,7 +147,8 @@ def _sdk(folder: Path | None, version: str | None, python: Path | None) -> "Sdk"
     found = find_sdk(os.environ, folder=folder, version=given, python=python)
     if found is None:
         raise InputError(
-            "--toolchain snpe: no SDK is known; set SNPE_ROOT or QAIRT_SDK_ROOT, or give --sdk DIR"
+            "--toolchain snpe: no SDK is known; set SNPE_ROOT or QAIRT_SDK_ROOT to its folder, or "
+            "give --sdk DIR"
         )
     return found
 

@@ -1,7 +1,6 @@
 """A MODEL of `convert` and `quantize`: an ONNX file, or what can be exported to one in passing."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +22,10 @@ def onnx_of(model: str, opset: int | None = None) -> Iterator[Path]:
         return
     from export.onnx_export import DEFAULT_OPSET, export_onnx
     from persondet.checkpoint import load_checkpoint
+    from persondet.temporary import temporary_folder
 
-    with tempfile.TemporaryDirectory(prefix="persondet-onnx-") as folder:
-        exported = Path(folder, f"{stem_of(model)}.onnx")
+    with temporary_folder("persondet-onnx-") as folder:
+        exported = folder / f"{stem_of(model)}.onnx"
         checkpoint = load_checkpoint(path)
         result = export_onnx(checkpoint, exported, opset=opset or DEFAULT_OPSET)
         for note in checkpoint.notes:

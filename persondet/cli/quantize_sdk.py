@@ -118,7 +118,7 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
     """Print the shell lines; with raw_files write the calibration files that they read."""
     from export.sdk.command_lines import convert_plan, quantize_plan
     from export.sdk.intent import ConvertIntent, dlc_spec
-    from export.sdk.raw_files import LIST_NAME
+    from export.sdk.raw_files import LIST_NAME, safe_name
     from quantize.calibration_set import calibration_set
     from quantize.sdk_quantizer import check_native, write_calibration
 
@@ -128,7 +128,7 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
     )
     check_native(source.spec, intent)
     version, tools, output = job.choice.version, job.choice.tools, job.destination
-    folder = raw_files or output.with_name(f"{output.stem}.raw")
+    folder = raw_files or output.with_name(f"{safe_name(output.stem)}.raw")
     plain, listed = output.with_name(f"{output.stem}.float.dlc"), folder / LIST_NAME
     plans = [
         convert_plan(converting, source.spec, version, tools, onnx=source.onnx_path, dlc=plain),

@@ -112,11 +112,7 @@ def chosen_sdk(values: dict[str, Any], of_sdks: Sequence[str]) -> SdkChoice | No
         return None
     choice = _choice(values)
     if choice is None:
-        asked = ", ".join(for_sdks) or "--toolchain snpe"
-        raise InputError(
-            f"{asked}: no SDK is known; set SNPE_ROOT or QAIRT_SDK_ROOT, or give --sdk DIR"
-            + (", or the version alone: --sdk-version 1.68" if values["dry_run"] else "")
-        )
+        raise _no_sdk(", ".join(for_sdks) or "--toolchain snpe", values)
     if choice.sdk is not None:
         named = choice.sdk.variables[0] if choice.sdk.variables else "--sdk"
         remedy = "" if wanted else "; without it: --toolchain embedded"
@@ -124,6 +120,19 @@ def chosen_sdk(values: dict[str, Any], of_sdks: Sequence[str]) -> SdkChoice | No
             f"toolchain snpe: {choice.sdk.name} in {choice.sdk.root} ({named}){remedy}", err=True
         )
     return choice
+
+
+def _no_sdk(asked: str, values: dict[str, Any]) -> InputError:
+    if values["dry_run"]:
+        more = ", or the version alone: --sdk-version 1.68"
+    elif values["sdk_version"]:
+        more = ", or --dry-run to see that version's commands without an SDK"
+    else:
+        more = "; what needs none is --toolchain embedded"
+    return InputError(
+        f"{asked}: no SDK is known; set SNPE_ROOT or QAIRT_SDK_ROOT to its folder, or give "
+        f"--sdk DIR{more}"
+    )
 
 
 def _names_an_sdk() -> bool:
@@ -200,7 +209,7 @@ def echo_dry_run(
     """The shell lines on standard output; notes on standard error."""
     from export.sdk.dry_run import activation_lines, call_lines
 
-    lines = activation_lines(choice.version, choice.sdk.root if choice.sdk else None)
+    lines = activation_lines(choice.version, choice.sdk)
     if source.export_line:  # before the SDK's environment, which can break our own
         lines.insert(0, source.export_line)
     lines += [f"# {comment}" for comment in comments]
