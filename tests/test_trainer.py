@@ -16,6 +16,7 @@ from persondet.networks import build_network, initialise
 from persondet.networks.ssd import SSD
 from persondet.preprocess import preprocess
 from persondet.spec import DetectorSpec
+from persondet.training.augment import AugmentRule
 from persondet.training.config import TrainConfig
 from persondet.training.examples import EpochSampler, normalised, training_loader
 from persondet.training.trainer import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, Run, train
@@ -153,3 +154,22 @@ def test_shards_share_out_every_sample() -> None:
     sampler = EpochSampler(10, 3)
     sampler.skip = 4
     assert list(sampler) == list(EpochSampler(10, 3))[4:]
+
+
+def test_a_mosaic_learns_only_classes_that_all_of_its_pictures_annotate(
+    data: DataSet, tmp_path: Path
+) -> None:
+    """The losses stay finite where a part's class is unknown in the others."""
+    spec = detector_spec(F38, width_mult=0.25, class_names=["head", "person"])
+    half = [
+        replace(sample, labeled_class_ids=(1 + index % 2,), class_ids=sample.class_ids + index % 2)
+        for index, sample in enumerate(data.samples)
+    ]
+    mixed = DataSet("mixed", spec.class_names, tuple(half))
+    config = replace(CONFIG, workers=0, augment=AugmentRule(mosaic=1.0))
+    for batch in training_loader(mixed, spec, config):
+        known = batch.class_known.numpy()
+        for labels, row in zip(batch.labels.numpy(), known, strict=True):
+            assert row[labels[labels > 0]].all()
+        assert known[:, 0].all()
+    assert " + " in batch.names[0]

@@ -12,6 +12,7 @@ from persondet.training.augment import (
     cropped,
     expand,
     mirror,
+    mosaic,
     photometric,
     resized,
 )
@@ -68,6 +69,26 @@ def test_a_box_still_frames_its_rectangle(seed: int) -> None:
         box = result.boxes_xyxy_px[0]
         if ((box[2:] - box[:2]) >= 2).all():
             np.testing.assert_allclose(bright_box(result.image_rgb), box, atol=1.0)
+
+
+@pytest.mark.parametrize("size_hw", [(48, 80), (49, 81)])
+def test_the_boxes_of_a_mosaic_frame_their_rectangles(size_hw: tuple[int, int]) -> None:
+    """An odd side too: the last row and column are a pixel larger."""
+    parts = [framed(seed, (90 + 10 * seed, 150 - 20 * seed)) for seed in range(4)]
+    whole = mosaic(parts, size_hw)
+    assert whole.image_rgb.shape == (*size_hw, 3)
+    assert whole.class_ids.tolist() == [1, 1, 1, 1]
+    middle_y, middle_x = size_hw[0] // 2, size_hw[1] // 2
+    quarters = [
+        (slice(0, middle_y), slice(0, middle_x)),
+        (slice(0, middle_y), slice(middle_x, None)),
+        (slice(middle_y, None), slice(0, middle_x)),
+        (slice(middle_y, None), slice(middle_x, None)),
+    ]
+    for box, (rows, columns) in zip(whole.boxes_xyxy_px, quarters, strict=True):
+        alone = np.zeros_like(whole.image_rgb)
+        alone[rows, columns] = whole.image_rgb[rows, columns]
+        assert np.abs(bright_box(alone) - box).max() <= 1.5
 
 
 def test_mirroring_twice_changes_nothing() -> None:

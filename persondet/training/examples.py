@@ -1,7 +1,7 @@
 """Samples to training batches: read, augment, resize, match; the same for the same seed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from persondet.boxes import xyxy_from_cxcywh
 from persondet.data.samples import DataSet, Sample
 from persondet.images import read_image_rgb
 from persondet.spec import DetectorSpec
-from persondet.training.augment import AugmentRule, Example, augmented, resized
+from persondet.training.augment import Example, augmented, mosaic, resized
 from persondet.training.config import TrainConfig
 from persondet.training.targets import encode, match
 
@@ -63,13 +63,28 @@ class TrainingExamples(Dataset):
         self, item: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
         epoch, index = item
-        sample = self._samples[index]
         rng = np.random.default_rng((self._config.seed, epoch, index))
-        example = _example(sample, self._spec, self._config, self._config.augment, rng)
-        labels, offsets = self._targets(example)
+        samples = [self._samples[index]]
+        if rng.random() < self._config.augment.mosaic:
+            others = rng.integers(len(self._samples), size=3)
+            samples += [self._samples[other] for other in others]
         known = np.zeros(self._spec.num_classes, bool)
-        known[[0, *sample.labeled_class_ids]] = True
-        return example.image_rgb, labels, offsets, known, sample.image_path.name
+        known[[0, *set.intersection(*(set(s.labeled_class_ids) for s in samples))]] = True
+        example = self._example(samples, rng)
+        # In a part of a mosaic a class may be annotated that is not in another.
+        example = replace(example, ignore=example.ignore | ~known[example.class_ids])
+        labels, offsets = self._targets(example)
+        name = " + ".join(sample.image_path.name for sample in samples)
+        return example.image_rgb, labels, offsets, known, name
+
+    def _example(self, samples: Sequence[Sample], rng: np.random.Generator) -> Example:
+        """One picture, or four as one, at the network's size."""
+        size_hw = self._spec.input_size_hw
+        examples = [
+            augmented(_read(sample), self._config.augment, size_hw, rng) for sample in samples
+        ]
+        whole = examples[0] if len(examples) == 1 else mosaic(examples, size_hw)
+        return resized(whole, size_hw, self._config.min_side_px)
 
     def _targets(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         height, width = self._spec.input_size_hw
@@ -90,18 +105,9 @@ class TrainingExamples(Dataset):
         return labels.numpy(), offsets.numpy()
 
 
-def _example(
-    sample: Sample,
-    spec: DetectorSpec,
-    config: TrainConfig,
-    rule: AugmentRule,
-    rng: np.random.Generator,
-) -> Example:
-    example = Example(
-        read_image_rgb(sample.image_path), sample.boxes_xyxy_px, sample.class_ids, sample.ignore
-    )
-    example = augmented(example, rule, spec.input_size_hw, rng)
-    return resized(example, spec.input_size_hw, config.min_side_px)
+def _read(sample: Sample) -> Example:
+    image_rgb = read_image_rgb(sample.image_path)
+    return Example(image_rgb, sample.boxes_xyxy_px, sample.class_ids, sample.ignore)
 
 
 class EpochSampler(Sampler):
