@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 
 from export.sdk.coverage import document
-from export.sdk.sdk import ROOT_VARIABLES
+from export.sdk.dry_run import activation_lines
+from export.sdk.sdk import ROOT_VARIABLES, Sdk
+from export.sdk.versions import parse_version
 from persondet.cli import cli
 from persondet.errors import PersondetError
 
@@ -63,6 +65,17 @@ def test_the_lines_run_in_a_shell(imitation_sdk, folder, tmp_path_factory) -> No
     script.write_text("set -eu\nunset PYTHONPATH LD_LIBRARY_PATH\n" + dry.stdout)
     subprocess.run(["bash", str(script)], check=True, cwd=folder, capture_output=True)
     assert (folder / "my model.dlc").stat().st_size > 1000
+
+
+def test_the_interpreter_of_an_sdk_finds_its_onnx() -> None:
+    version = parse_version("1.68")
+    sdk = Sdk(Path("/opt/snpe"), version, python=Path("/my py/python3.6"))
+    assert activation_lines(version, sdk) == [
+        "export SNPE_ROOT=/opt/snpe",
+        "source /opt/snpe/bin/envsetup.sh -o "
+        "\"$('/my py/python3.6' -c 'import onnx; print(onnx.__path__[0])')\"",
+    ]
+    assert "python3 -c" in activation_lines(version, None)[-1]
 
 
 def test_a_dry_run_of_quantize(folder, astronaut) -> None:

@@ -205,6 +205,15 @@ def test_a_quantized_dlc(toolchain_of, tiny_onnx, tmp_path, pictures, version) -
     assert ("has opset 17; SNPE 1.68.0.3932 is known to take 9 to 11" in notes) == (version < "2")
 
 
+def test_an_interpreter_that_is_none(imitation_sdk, tiny_onnx, tmp_path) -> None:
+    root = imitation_sdk("2.5.0.4052")
+    sdk = find_sdk({"PATH": "/bin:/usr/bin"}, folder=root, python=Path("false"))
+    assert sdk is not None
+    message = r"(?s)failed with exit code 1.*false does not run as a Python; .* for 3\.8 or 3\.6"
+    with pytest.raises(PersondetError, match=message):
+        _convert(tiny_onnx, tmp_path / "t.dlc", Toolchain(sdk, toolset_of(sdk.version)))
+
+
 def test_a_temporary_folder_with_blanks(
     toolchain_of, tiny_onnx, tmp_path, pictures, temporary_folder, monkeypatch
 ) -> None:
