@@ -100,7 +100,10 @@ def test_a_serial_is_no_option_and_no_command(devices, serial) -> None:
 
 def test_offline_in_the_middle_of_a_command(devices) -> None:
     adb_stand_in.add_device(devices, "R58", lost_at="long-work")
-    match = r"adb:R58 went away in the middle.*check its cable.*; its folder /data/local/tmp/.*run-"
+    match = (
+        r"adb:R58 went away in the middle \(adb ended with 255 and said nothing\); check its cable"
+    )
+    match += r".*; its folder /data/local/tmp/.*run-"
     with (
         pytest.raises(DeviceLostError, match=match),
         open_transport("adb") as device,

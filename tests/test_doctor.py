@@ -295,6 +295,8 @@ def test_the_dsps_device_file():
 
 
 def test_unknown_jobs_and_a_missing_sdk_are_the_users_errors():
+    with pytest.raises(InputError, match=r"unknown job 'device:'; known: .*device:WHERE"):
+        examination.examine(["device:"], {})
     with pytest.raises(InputError, match=r"unknown job 'fly'; known: export, convert"):
         examination.examine(["fly"], {})
     with pytest.raises(InputError, match="no SDK to examine"):

@@ -9,6 +9,7 @@ import contextlib
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from export.process import Finished, run_process
@@ -82,7 +83,7 @@ def run_line(
                 run_process(kill, what="ending a command", timeout_s=_KILL_TIMEOUT_S)
     finished = parse_finished(process)
     if finished is None:
-        raise explain(process)
+        raise explain(replace(process, stdout=_without_pid(process.stdout)))
     return finished
 
 
@@ -94,9 +95,13 @@ def parse_finished(process: Finished) -> Finished | None:
         head, separator, tail = text.rpartition(_EXIT)
     if not separator or not tail.strip().isdigit():
         return None
-    before, pid, after = head.partition(_PID)
-    output = after.partition("\n")[2] if pid else before
+    output = _without_pid(head)
     return Finished(process.argv, int(tail), output, process.stderr.replace("\r\n", "\n"))
+
+
+def _without_pid(text: str) -> str:
+    before, pid, after = text.partition(_PID)
+    return after.partition("\n")[2] if pid else before
 
 
 def _quoted(word: str) -> str:

@@ -46,7 +46,8 @@ def examine(
     Raises InputError for an unknown job.
     """
     for job in jobs:
-        if job not in JOBS and not job.startswith(DEVICE_JOB):
+        names_device = job.startswith(DEVICE_JOB) and job != DEVICE_JOB
+        if job not in JOBS and not names_device:
             raise InputError(f"unknown job {job!r}; known: {', '.join(JOBS)}, {DEVICE_JOB}WHERE")
     of_sdk, sdk = sdk_findings(environ, sdk_folder)
     named = sdk is not None or any(finding.level == "problem" for finding in of_sdk)
