@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from persondet.spec import DetectorSpec
     from persondet.training.config import TrainConfig
 
+_RECALIBRATION_PICTURES = 192
+
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
@@ -180,9 +182,9 @@ def _start(
     from persondet.training.initial import (
         favour_background,
         is_imagenet_backbone,
-        start_from_checkpoint,
         start_from_imagenet,
     )
+    from persondet.training.transplant import start_from_network
 
     initialise(network, config.seed)
     favour_background(network)
@@ -191,12 +193,18 @@ def _start(
     path = Path(init) if init.endswith(".npz") else resolve_model(init)
     if not path.exists():
         raise InputError(f"no such file to start from: {path}")
+
+    def images(count: int) -> torch.Tensor:
+        pictures = [read_image_rgb(s.image_path) for s in training_set.samples[:count]]
+        return torch.cat([torch.from_numpy(preprocess(p, spec)) for p in pictures])
+
     if is_imagenet_backbone(path):
-        pictures = [read_image_rgb(s.image_path) for s in training_set.samples[:32]]
-        images = torch.cat([torch.from_numpy(preprocess(p, spec)) for p in pictures])
-        return start_from_imagenet(network, path, images)
+        return start_from_imagenet(network, path, images(32))
     checkpoint = load_checkpoint(path)
-    notes = start_from_checkpoint(network, checkpoint.network.state_dict())
+    notes = start_from_network(
+        *(network, spec, checkpoint.network, checkpoint.spec),
+        lambda: images(_RECALIBRATION_PICTURES),
+    )
     return [f"starting from {init}", *checkpoint.notes, *notes]
 
 
