@@ -50,9 +50,8 @@ def start_from_network(
     for level, source_level in _common_levels(spec, source_spec):
         kept += _copy_heads(network, spec, level, source, source_spec, source_level)
     if kept:
-        notes.append(
-            f"the heads of {source_spec.network} stay for {counted(kept, 'shape')} of anchors"
-        )
+        shapes = counted(kept, "shape")
+        notes.append(f"of these, the heads of {source_spec.network} stay for {shapes} of anchors")
     pictures = images()
     recalibrate(network, pictures)
     notes.append(f"batch norm measured on {counted(len(pictures), 'picture')}")
