@@ -54,7 +54,8 @@ def coco_record(data: DataSet, images_root: Path) -> dict[str, Any]:
     `file_name` is relative to images_root, in which all pictures must be; `labeled_category_ids`
     says for each picture which classes were looked for. Ignored boxes have `ignore` and `iscrowd`.
     """
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, sample in enumerate(data.samples, 1):
         assert sample.size_hw is not None
         images.append(
