@@ -8,7 +8,7 @@ from typing import Any
 
 from persondet.errors import InputError
 from persondet.training.augment import AugmentRule
-from persondet.training.losses import CLASSIFICATION_LOSSES, LossRule
+from persondet.training.losses import CLASSIFICATION_LOSSES, LOCALISATION_LOSSES, LossRule
 from persondet.training.targets import MatchRule
 
 SCHEDULES = ("cosine", "steps")
@@ -65,6 +65,9 @@ class TrainConfig:
         if self.loss.classification not in CLASSIFICATION_LOSSES:
             known = ", ".join(CLASSIFICATION_LOSSES)
             problems.append(f"loss {self.loss.classification!r}, expected one of {known}")
+        if self.loss.localisation not in LOCALISATION_LOSSES:
+            known = ", ".join(LOCALISATION_LOSSES)
+            problems.append(f"localisation {self.loss.localisation!r}, expected one of {known}")
         if not self.learning_rate > 0:
             problems.append(f"learning_rate {self.learning_rate}, expected a positive number")
         if not 0 <= self.ema_decay < 1:

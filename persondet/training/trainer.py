@@ -183,7 +183,7 @@ class Trainer:
         classification, localisation = detection_losses(
             *(logits.float(), offsets.float(), batch.labels.to(device)),
             *(batch.offsets.to(device), batch.class_known.to(device)),
-            self.run.config.loss,
+            *(self.run.config.loss, self.run.spec.variances),
         )
         loss = classification + localisation
         if not torch.isfinite(loss):
