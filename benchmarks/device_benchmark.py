@@ -81,7 +81,7 @@ def benchmark_device(
     """Measure; on_run is called after each start of a tool.
 
     A setting that the device does not manage is one of the result's failures, as long as another
-    succeeds; what ends all after one has succeeded is the result's `stopped`. Raises InputError for
+    succeeds; what ends all after one has succeeded, Ctrl-C too, is the result's `stopped`. Raises InputError for
     what cannot be asked for, DeviceLostError, PersondetError.
     """
     if not request.is_by_sdk(transport.name):
@@ -124,7 +124,7 @@ class _Found:
     latencies: list[SettingLatency] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[tuple[Setting, str]] = field(default_factory=list)
-    stopped: PersondetError | None = None
+    stopped: PersondetError | KeyboardInterrupt | None = None
 
     def lacks(self, settings: Sequence[Setting]) -> list[Setting]:
         tried = [latency.setting for latency in self.latencies]
@@ -141,7 +141,7 @@ def _by_sdk(
         for runtime in dict.fromkeys(setting.runtime for setting in settings):
             own = [setting for setting in settings if setting.runtime == runtime]
             _measure_runtime(found, transport, sdk, request, own, on_run)
-    except PersondetError as error:
+    except (PersondetError, KeyboardInterrupt) as error:
         if not found.latencies:
             raise
         found.stopped = error  # what took minutes to measure is not lost by it

@@ -53,7 +53,13 @@ class DeviceBenchmark:
     latencies: tuple[SettingLatency, ...]
     notes: tuple[str, ...] = ()
     failures: tuple[tuple[Setting, str], ...] = ()
-    stopped: PersondetError | None = None
+    stopped: PersondetError | KeyboardInterrupt | None = None
+
+    @property
+    def stopped_text(self) -> str | None:
+        if isinstance(self.stopped, KeyboardInterrupt):
+            return "interrupted"
+        return None if self.stopped is None else str(self.stopped)
 
     @property
     def warnings(self) -> list[str]:
@@ -81,7 +87,7 @@ def benchmark_json(benchmark: DeviceBenchmark, verdicts: Sequence[Verdict] = ())
             {"runtime": setting.runtime, "perf_profile": setting.perf_profile, "text": text}
             for setting, text in benchmark.failures
         ],
-        "stopped": None if benchmark.stopped is None else str(benchmark.stopped),
+        "stopped": benchmark.stopped_text,
         "warnings": benchmark.warnings,
     }
     if verdicts:

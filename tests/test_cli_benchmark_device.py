@@ -16,6 +16,7 @@ from tiny_detector import outputs_with, save_onnx
 from benchmarks.device_latency import summarise
 from benchmarks.device_report import benchmark_json
 from benchmarks.device_runs import Setting
+from benchmarks.devices.snpe_board import SnpeBoard
 from persondet.cli import main
 
 VERSION = "2.25.0.240728"
@@ -208,6 +209,25 @@ def test_what_was_measured_before_the_device_went_away_is_not_lost(by_sdk, phone
     assert "cpu balanced: median +" in err
     assert "a regression" in err
     assert "  gpu balanced: not measured: stopped before" in err
+
+
+def test_what_was_measured_before_ctrl_c_is_not_lost(by_sdk, monkeypatch, place):
+    net_run = SnpeBoard.net_run
+
+    def pressed_at_the_gpu(board, settings, **options):
+        if settings.runtime == "gpu":
+            raise KeyboardInterrupt
+        return net_run(board, settings, **options)
+
+    monkeypatch.setattr(SnpeBoard, "net_run", pressed_at_the_gpu)
+    words = ("--device", "local", "--runtimes", "cpu,gpu", "--runs", "1", "--frames", "1")
+    code, out, err = by_sdk(*words, "--json")
+    assert code == 130
+    record = json.loads(out)
+    assert [setting["runtime"] for setting in record["settings"]] == ["cpu"]
+    assert record["stopped"] == "interrupted"
+    assert "interrupted" in err
+    assert left_on(place / "device") == []
 
 
 def test_what_was_measured_before_the_device_was_full_is_not_lost(by_sdk, phone):

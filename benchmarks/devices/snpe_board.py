@@ -114,6 +114,7 @@ class SnpeBoard:
         finished = self._tool("snpe-net-run", words)
         try:
             self._check(finished, "snpe-net-run")
+            self._check_results(finished, output)
             with temporary_folder() as local:
                 try:
                     outputs = self._outputs(output, local) if fetch else {}
@@ -154,6 +155,16 @@ class SnpeBoard:
             f"{tool} of {self._sdk.name} failed on {self.name} ({self.settings.runtime}) with exit "
             f"code {finished.code}{_said(finished)}"
         )
+
+    def _check_results(self, finished: Finished, output: str) -> None:
+        """A tool that ends with 0 and writes nothing has failed as well."""
+        last = f"{output}/Result_{self._count - 1}"
+        looked = self._transport.run(["test", "-d", last], timeout_s=_TIMEOUT_S)
+        if looked.code != 0:
+            raise PersondetError(
+                f"snpe-net-run of {self._sdk.name} ended well on {self.name} but left no {last}: "
+                f"expected results of {self._count} inputs{_said(finished)}"
+            )
 
     def _outputs(self, output: str, local: Path) -> dict[str, np.ndarray]:
         pull_folder(self._transport, output, local)

@@ -196,6 +196,8 @@ def _raise_problems(found: "DeviceBenchmark", verdicts: "tuple[Verdict, ...]") -
     from benchmarks.device_benchmark import failure_text
     from persondet.errors import PersondetError
 
+    if isinstance(found.stopped, KeyboardInterrupt):
+        raise found.stopped
     problems = [] if found.stopped is None else [str(found.stopped)]
     problems += [verdict.text for verdict in verdicts if verdict.failed]
     if found.failures:
