@@ -81,8 +81,8 @@ def benchmark_device(
     """Measure; on_run is called after each start of a tool.
 
     A setting that the device does not manage is one of the result's failures, as long as another
-    succeeds; what ends all after one has succeeded, Ctrl-C too, is the result's `stopped`. Raises InputError for
-    what cannot be asked for, DeviceLostError, PersondetError.
+    succeeds; what ends all after one has succeeded, Ctrl-C too, is the result's `stopped`. Raises
+    InputError for what cannot be asked for, DeviceLostError, PersondetError.
     """
     if not request.is_by_sdk(transport.name):
         if request.threads is not None and model_kind(request.model) == "dlc":

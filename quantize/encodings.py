@@ -20,7 +20,7 @@ from persondet.errors import InputError
 MIN_WIDTH = 0.0001  # of a range (SNPE 2.25's documentation)
 # onnxruntime's quantizer renames what produces a graph output: the output is what it dequantizes.
 _OUTPUT_SUFFIX = "_QuantizeLinear_Input"
-_KEYS = ("activation_encodings", "param_encodings")
+KEYS = ("activation_encodings", "param_encodings")
 
 
 @dataclass(frozen=True)
@@ -102,21 +102,27 @@ def encodings_to_json(encodings: Encodings) -> str:
     return json.dumps(record, indent=1) + "\n"
 
 
-def read_encodings(path: Path) -> Encodings:
-    """Raises InputError for what is not such a file, naming the tensor and the field."""
+def read_encodings_record(path: Path) -> dict[str, dict[str, Any]]:
+    """The file's two objects, by KEYS; what is in them is not looked at. Raises InputError."""
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read the encodings {path}: {error.strerror}") from None
     except ValueError:
         record = None
-    if not isinstance(record, dict) or not all(isinstance(record.get(key), dict) for key in _KEYS):
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), dict) for key in KEYS):
         raise InputError(
-            f"{path} is no encodings file: expected JSON, an object with {' and '.join(_KEYS)}, "
+            f"{path} is no encodings file: expected JSON, an object with {' and '.join(KEYS)}, "
             "each an object of tensor names, as `persondet quantize` writes it"
         )
+    return record
+
+
+def read_encodings(path: Path) -> Encodings:
+    """Raises InputError for what is not such a file, naming the tensor and the field."""
+    record = read_encodings_record(path)
     activations, params = (
-        {name: _parsed(path, name, values) for name, values in record[key].items()} for key in _KEYS
+        {name: _parsed(path, name, values) for name, values in record[key].items()} for key in KEYS
     )
     for name, values in activations.items():
         if len(values) != 1:

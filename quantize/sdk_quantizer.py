@@ -1,7 +1,6 @@
 """ONNX and calibration pictures to a quantized DLC, through an SDK's own tools."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,10 +34,10 @@ from persondet.sidecar import check_destination, publishing
 from persondet.spec import DetectorSpec
 from persondet.wording import counted
 from quantize.calibration_set import CalibrationSet
+from quantize.encodings import KEYS, read_encodings_record
 from quantize.encodings_fit import shortened
 
 _OVERRIDES_NAME = "overrides.json"
-_KEYS = ("activation_encodings", "param_encodings")
 
 
 def quantize_with_sdk(
@@ -154,22 +153,12 @@ def _counted(calibration: CalibrationSet, advance: Callable[[], None]) -> Iterat
 def check_overrides(path: Path, model: onnx.ModelProto) -> None:
     """Raises InputError where the file is none of encodings, or names tensors that the model does
     not have: an SDK ignores those without a word."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the encodings {path}: {error.strerror}") from None
-    except ValueError:
-        record = None
-    if not isinstance(record, dict) or not all(isinstance(record.get(key), dict) for key in _KEYS):
-        raise InputError(
-            f"{path} is no encodings file: expected JSON, an object with {' and '.join(_KEYS)}, "
-            "each an object of tensor names"
-        )
+    record = read_encodings_record(path)
     graph = model.graph
     tensors = {name for node in graph.node for name in node.output}
     tensors |= {value.name for value in graph.input}
-    unknown = set(record[_KEYS[0]]) - tensors
-    unknown |= set(record[_KEYS[1]]) - {item.name for item in graph.initializer}
+    unknown = set(record[KEYS[0]]) - tensors
+    unknown |= set(record[KEYS[1]]) - {item.name for item in graph.initializer}
     if unknown:
         raise InputError(
             f"{path} names {counted(len(unknown), 'tensor')} that the model does not have: "

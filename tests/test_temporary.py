@@ -1,6 +1,8 @@
 """persondet.temporary: temporary folders that cannot be made, through both toolchains."""
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,15 @@ def test_no_place_at_all(monkeypatch) -> None:
     message = r"cannot make a temporary folder: No such file or directory; let the variable TMPDIR"
     with pytest.raises(InputError, match=message):
         temporary_folder("some-").__enter__()
+
+
+@pytest.mark.parametrize(("free", "said"), [(0, True), (2**30, False)])
+def test_a_full_folder_is_told_from_another_full_disk(monkeypatch, free, said) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(free, free, free))
+    kind, match = (InputError, "is full; make room there") if said else (OSError, "No space left")
+    with pytest.raises(kind, match=match), temporary_folder("some-") as folder:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not folder.exists()
 
 
 @pytest.fixture

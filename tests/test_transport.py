@@ -1,6 +1,5 @@
 """Files there and back: whole, torn, missing, full; folders of ours and of others."""
 
-import errno
 import os
 import time
 from pathlib import Path
@@ -11,7 +10,6 @@ from benchmarks.devices import transport as module
 from benchmarks.devices.archives import pull_folder, push_folder
 from benchmarks.devices.local import LocalLink
 from benchmarks.devices.shell_line import DeviceLostError
-from benchmarks.devices.temporary import temporary_folder
 from benchmarks.devices.transport import Transport, open_transport
 from export.process import Finished
 from persondet.errors import InputError, PersondetError
@@ -240,10 +238,3 @@ def test_env_is_added_to_the_device_s(tmp_path: Path) -> None:
         ["sh", "-c", 'echo "$A|$HOME"; pwd'], timeout_s=30, env={"A": NASTY}, cwd=str(tmp_path)
     )
     assert finished.stdout == f"{NASTY}|{os.environ['HOME']}\n{tmp_path}\n"
-
-
-def test_a_full_temporary_folder_here_is_said() -> None:
-    match = r"the temporary folder .* of this machine is full; remove files there, or name another"
-    with pytest.raises(InputError, match=match), temporary_folder() as folder:
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert not folder.exists()

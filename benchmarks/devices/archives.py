@@ -3,16 +3,16 @@
 import tarfile
 from pathlib import Path
 
-from benchmarks.devices.temporary import temporary_folder
 from benchmarks.devices.transport import Transport
 from persondet.errors import PersondetError
+from persondet.temporary import temporary_folder
 
 
 def push_folder(transport: Transport, local: Path, remote: str) -> None:
     """Copy the files of a folder, not those of folders in it, into one on the device, which is
     made. Raises as `Transport.push`."""
     archive = f"{remote.rstrip('/')}.tar"
-    with temporary_folder() as folder:
+    with temporary_folder("persondet-device-") as folder:
         packed = folder / "files.tar"
         with tarfile.open(packed, "w") as opened:
             for path in sorted(local.iterdir()):
@@ -27,7 +27,7 @@ def pull_folder(transport: Transport, remote: str, local: Path) -> None:
     """Copy all files below a device's folder into a local one. Raises as `Transport.pull`."""
     archive = f"{remote.rstrip('/')}.tar"
     transport.check(["tar", "-cf", archive, "-C", remote, "."], what=f"packing {remote}")
-    with temporary_folder() as folder:
+    with temporary_folder("persondet-device-") as folder:
         packed = folder / "files.tar"
         transport.pull(archive, packed)
         transport.check(["rm", "-f", "--", archive], what=f"removing {archive}")

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.devices.runtime_zip import pack_runtime
-from benchmarks.devices.temporary import temporary_folder
 from benchmarks.devices.transport import RUNTIME_NAME, Transport
 from export.process import Finished
 from persondet.errors import InputError, PersondetError
 from persondet.sidecar import sha256_of
 from persondet.spec import DetectorSpec, spec_to_dict
+from persondet.temporary import temporary_folder
 from runtime.backend import model_kind
 from runtime.device_job import Job
 
@@ -101,7 +101,7 @@ class PythonBoard:
             rounds,
             self._options,
         )
-        with temporary_folder() as place:
+        with temporary_folder("persondet-device-") as place:
             np.save(place / job.tensors, np.concatenate([_checked(t, self.spec) for t in tensors]))
             (place / "job.json").write_text(json.dumps(asdict(job)), encoding="utf-8")
             names = ("job.json", job.tensors)
@@ -151,7 +151,7 @@ def open_python_board(
         )
     python = device_python(transport)
     check_python(transport, python)
-    with temporary_folder() as folder:
+    with temporary_folder("persondet-device-") as folder:
         packed = pack_runtime(folder / "runtime.zip")
         runtime_zip = f"{transport.folder}/{RUNTIME_NAME}{sha256_of(packed)[:16]}.zip"
         transport.push(packed, runtime_zip)

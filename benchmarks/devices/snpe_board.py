@@ -23,7 +23,6 @@ from benchmarks.devices.snpe_files import (
     device_variables,
     sdk_target,
 )
-from benchmarks.devices.temporary import temporary_folder
 from benchmarks.devices.transport import SNPE_NAME, Transport
 from export.process import Finished, run_process
 from export.sdk.messages import explain, explanation_lines
@@ -33,6 +32,7 @@ from export.sdk.raw_files import input_list, raw_input, raw_name, read_result, w
 from export.sdk.sdk import Sdk, find_sdk, sdk_environment
 from persondet.errors import InputError, PersondetError
 from persondet.spec import DetectorSpec
+from persondet.temporary import temporary_folder
 from runtime.backend import model_kind
 
 _TIMEOUT_S = 1800.0
@@ -87,7 +87,7 @@ class SnpeBoard:
     def load(self, tensors: Sequence[np.ndarray]) -> None:
         """Put the tensors on the device, as the frames that later runs take."""
         raw = raw_input(self.spec)
-        with temporary_folder() as folder:
+        with temporary_folder("persondet-device-") as folder:
             files = [raw_name(index, "frame") for index in range(len(tensors))]
             for file, tensor in zip(files, tensors, strict=True):
                 write_raw(folder / file, tensor, raw)
@@ -115,7 +115,7 @@ class SnpeBoard:
         try:
             self._check(finished, "snpe-net-run")
             self._check_results(finished, output)
-            with temporary_folder() as local:
+            with temporary_folder("persondet-device-") as local:
                 try:
                     outputs = self._outputs(output, local) if fetch else {}
                 except PersondetError as error:

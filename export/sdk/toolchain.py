@@ -5,10 +5,8 @@ they write is proved there and only then put into its place.
 """
 
 import contextlib
-import errno
 import shlex
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -175,10 +173,3 @@ def workplace(destination: Path) -> Iterator[Path]:
             except OSError:
                 raise error from None
             raise type(error)(f"{error}\nall that was printed: {kept}") from None
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise InputError(
-                f"the temporary folder {tempfile.gettempdir()} is full; make room there, or let "
-                "the variable TMPDIR name another"
-            ) from error
