@@ -7,41 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from training_data import CONFIG, made_data
 
 from persondet.checkpoint import load_checkpoint
-from persondet.data.samples import DataSet, make_sample
+from persondet.data.samples import DataSet
 from persondet.errors import InputError, PersondetError
-from persondet.images import write_image_rgb
 from persondet.networks import build_network, initialise
 from persondet.networks.ssd import SSD
 from persondet.preprocess import preprocess
 from persondet.spec import DetectorSpec
 from persondet.training.augment import AugmentRule
-from persondet.training.config import TrainConfig
 from persondet.training.examples import EpochSampler, normalised, training_loader
 from persondet.training.trainer import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, Run, train
 from persondet.zoo import F38, detector_spec
 
-CONFIG = TrainConfig(epochs=2, batch_size=2, workers=0, learning_rate=0.02, seed=7)
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
-    """Six pictures, not square, each with one or two bright rectangles."""
-    folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    samples = []
-    for index in range(6):
-        image = rng.integers(0, 90, (120, 200, 3)).astype(np.uint8)
-        boxes = []
-        for _ in range(1 + index % 2):
-            x, y = int(rng.integers(0, 130)), int(rng.integers(0, 60))
-            image[y : y + 50, x : x + 40] = 240
-            boxes.append(((x, y, x + 40, y + 50), 1, False))
-        path = folder / f"{index}.png"
-        write_image_rgb(path, image)
-        samples.append(make_sample(path, boxes, [1], (120, 200)))
-    return DataSet("made", ("background", "head"), tuple(samples))
+    return made_data(tmp_path_factory.mktemp("pictures"))
 
 
 def small() -> tuple[DetectorSpec, SSD]:

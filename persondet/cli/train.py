@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from persondet.networks.ssd import SSD
     from persondet.spec import DetectorSpec
     from persondet.training.config import TrainConfig
+    from persondet.training.distillation import Teacher
 
 _RECALIBRATION_PICTURES = 192
 
@@ -38,6 +39,12 @@ _RECALIBRATION_PICTURES = 192
     help="Start from ImageNet weights (.npz, or torchvision's .pth), a checkpoint, or a model "
     "known by name such as ssdlite-mb2-person.",
 )
+@click.option(
+    "--teacher",
+    metavar="MODEL",
+    help="Learn what this detector says, too, where both have an anchor of one shape; pictures "
+    "need not be annotated then.",
+)
 @click.option("--classes", type=NAMES, metavar="NAMES", help="[default: the model's classes]")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="TOML")
 @click.option("--epochs", type=click.IntRange(1))
@@ -54,6 +61,7 @@ def command(
     val: tuple[str, ...],
     out: Path,
     init: str | None,
+    teacher: str | None,
     classes: tuple[str, ...] | None,
     config_path: Path | None,
     device: str | None,
@@ -89,13 +97,17 @@ def command(
     config = _config(config_path, overrides)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     shard, shards = _join_processes(device)
-    training_set = open_datasets(data, spec.class_names[1:])
+    training_set = open_datasets(data, spec.class_names[1:], keep_unlabelled=bool(teacher))
     network = build_network(spec)
+    taught_by = _teacher(teacher, spec, device) if teacher else None
     notes = [] if resume else _start(network, init, training_set, spec, config)
+    if taught_by:
+        notes.append(f"{teacher} teaches {taught_by.num_anchors} of {spec.num_anchors} anchors")
     origin = {
         "data": list(data),
         "val": list(val),
         "init": init,
+        "teacher": teacher,
         "images": len(training_set.samples),
         "boxes": training_set.num_boxes,
     }
@@ -126,6 +138,7 @@ def command(
             on_step=advance,
             stop=stop,
             origin=origin,
+            teacher=taught_by,
         )
         progress = train(run, network, resume=resume)
         if stop() and shard == 0:
@@ -208,6 +221,15 @@ def _start(
     return [f"starting from {init}", *checkpoint.notes, *notes]
 
 
+def _teacher(model: str, spec: "DetectorSpec", device: str) -> "Teacher":
+    from persondet.checkpoint import load_checkpoint
+    from persondet.models import resolve_model
+    from persondet.training.distillation import Teacher
+
+    checkpoint = load_checkpoint(resolve_model(model))
+    return Teacher(checkpoint.network, checkpoint.spec, spec, device)
+
+
 def _evaluator(
     val: tuple[str, ...], spec: "DetectorSpec", device: str
 ) -> Callable[[Any], Mapping[str, float]]:
@@ -223,10 +245,17 @@ def _echo_epoch(record: Mapping[str, Any]) -> None:
     figures = "".join(
         f"  {name} {record[name]:.3f}" for name in ("ap50", "ap", "recall") if name in record
     )
+    losses = ", ".join(
+        f"{name} loss {record[key]:.3f}"
+        for name, key in (
+            ("class", "classification_loss"),
+            ("box", "localisation_loss"),
+            ("teacher's", "distillation_loss"),
+        )
+        if key in record
+    )
     click.echo(
-        f"epoch {record['epoch']}: class loss {record['classification_loss']:.3f}, "
-        f"box loss {record['localisation_loss']:.3f}, {record['images_per_s']:.1f} pictures/s"
-        + figures
+        f"epoch {record['epoch']}: {losses}, {record['images_per_s']:.1f} pictures/s" + figures
     )
 
 

@@ -28,10 +28,13 @@ def merged(datasets: Sequence[DataSet]) -> DataSet:
     )
 
 
-def with_classes(dataset: DataSet, class_names: Sequence[str]) -> DataSet:
+def with_classes(
+    dataset: DataSet, class_names: Sequence[str], *, keep_unlabelled: bool = False
+) -> DataSet:
     """The data set with these classes, in this order, and no others.
 
-    class_names: without the background. Pictures that label none of them are dropped and counted.
+    class_names: without the background. Pictures that label none of them are dropped and counted,
+    unless keep_unlabelled: for a teacher, who needs no annotation.
     A class that the data set lacks is labelled nowhere. Raises InputError where it has none.
     """
     wanted = (BACKGROUND, *class_names)
@@ -45,7 +48,7 @@ def with_classes(dataset: DataSet, class_names: Sequence[str]) -> DataSet:
     samples = []
     for sample in dataset.samples:
         selected = _renumbered(sample, new_ids)
-        if selected.labeled_class_ids:
+        if selected.labeled_class_ids or keep_unlabelled:
             samples.append(selected)
         else:
             report.add("picture that labels none of the classes: left out", sample.image_path)

@@ -114,7 +114,14 @@ def open_datasets(
     sources: Sequence[str | Mapping[str, Any]],
     class_names: Sequence[str] = (),
     base: Path = Path(),
+    *,
+    keep_unlabelled: bool = False,
 ) -> DataSet:
-    """All of them as one; class_names without the background, in the order wanted; () is all."""
+    """All of them as one; class_names without the background, in the order wanted; () is all.
+
+    keep_unlabelled: also pictures that label none of the classes.
+    """
     merged_set = merged([open_dataset(source, base) for source in sources])
-    return with_classes(merged_set, class_names) if class_names else merged_set
+    if not class_names:
+        return merged_set
+    return with_classes(merged_set, class_names, keep_unlabelled=keep_unlabelled)

@@ -8,7 +8,7 @@ from typing import Any
 from persondet.sidecar import replacing
 
 _PANELS = (
-    ("losses", ("classification_loss", "localisation_loss")),
+    ("losses", ("classification_loss", "localisation_loss", "distillation_loss")),
     ("validation", ("ap50", "ap", "recall")),
     ("learning rate", ("learning_rate",)),
 )

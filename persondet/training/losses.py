@@ -22,7 +22,7 @@ class LossRule:
     negative mining, negatives to positives `negatives_ratio` (Liu et al. 2016: 3).
     localisation: "smooth-l1" of the offsets, or "giou", 1 minus the generalised IoU (Rezatofighi et
     al. 2019), which takes the four numbers of a box together, as the evaluation does. It counts
-    localisation_weight times.
+    localisation_weight times. distillation_weight: of what a teacher adds, where there is one.
     """
 
     classification: str = "focal"
@@ -31,6 +31,7 @@ class LossRule:
     negatives_ratio: int = 3
     localisation: str = "smooth-l1"
     localisation_weight: float = 1.0
+    distillation_weight: float = 1.0
 
 
 def detection_losses(

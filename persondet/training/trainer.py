@@ -20,6 +20,7 @@ from persondet.networks.ssd import SSD
 from persondet.sidecar import replacing
 from persondet.spec import DetectorSpec, spec_to_json
 from persondet.training.config import TrainConfig, config_to_dict
+from persondet.training.distillation import Teacher
 from persondet.training.examples import Batch, normalised, training_loader
 from persondet.training.losses import detection_losses
 from persondet.training.state import MovingAverage, learning_rate, optimizer_for
@@ -49,7 +50,8 @@ class Run:
     """What a run is given. report: called with each record of the log; on_step: after each batch.
 
     origin: of the data and the first weights, JSON-ready; it goes into the checkpoints with the
-    configuration. shard, shards: of torchrun's processes; only shard 0 writes.
+    configuration. teacher: what it says is learnt as well. shard, shards: of torchrun's processes;
+    only shard 0 writes.
     """
 
     spec: DetectorSpec
@@ -64,6 +66,7 @@ class Run:
     on_step: Callable[[], None] = lambda: None
     stop: Callable[[], bool] = field(default=lambda: False)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    teacher: Teacher | None = None
 
 
 def train(run: Run, network: SSD, *, resume: bool = False) -> Progress:
@@ -144,7 +147,7 @@ class Trainer:
         sampler.skip = progress.batch * (self.loader.batch_size or 1)  # type: ignore[attr-defined]
         self.network.train()
         self.frozen.eval()
-        started, sums, batches, pictures = time.perf_counter(), [0.0, 0.0], 0, 0
+        started, sums, batches, pictures = time.perf_counter(), [0.0] * len(self.loss_names), 0, 0
         for batch in self.loader:
             losses = self.learn(batch)
             sums = [total + loss for total, loss in zip(sums, losses, strict=True)]
@@ -158,8 +161,10 @@ class Trainer:
             "epoch": progress.epoch,
             "step": progress.step,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "classification_loss": sums[0] / max(1, batches),
-            "localisation_loss": sums[1] / max(1, batches),
+            **{
+                name: total / max(1, batches)
+                for name, total in zip(self.loss_names, sums, strict=True)
+            },
             "images_per_s": pictures * self.run.shards / max(seconds, 1e-9),
         }
 
@@ -171,24 +176,34 @@ class Trainer:
         torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
         return bool(asked)
 
-    def learn(self, batch: Batch) -> tuple[float, float]:
-        """One step; the classification and the localisation loss before it."""
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        names = ("classification_loss", "localisation_loss")
+        return (*names, "distillation_loss") if self.run.teacher else names
+
+    def learn(self, batch: Batch) -> tuple[float, ...]:
+        """One step; the losses before it, by `loss_names`."""
         device = self.run.device
         rate = learning_rate(self.run.config, self.progress.step, len(self.loader))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        images = normalised(batch.images.to(device, non_blocking=True), self.run.spec)
+        images = batch.images.to(device, non_blocking=True)
         with torch.autocast(device.partition(":")[0], enabled=self._mixed):
-            logits, offsets = self.parallel(images)
-        classification, localisation = detection_losses(
-            *(logits.float(), offsets.float(), batch.labels.to(device)),
+            logits, offsets = self.parallel(normalised(images, self.run.spec))
+        logits, offsets = logits.float(), offsets.float()
+        losses: tuple[torch.Tensor, ...] = detection_losses(
+            *(logits, offsets, batch.labels.to(device)),
             *(batch.offsets.to(device), batch.class_known.to(device)),
             *(self.run.config.loss, self.run.spec.variances),
         )
-        loss = classification + localisation
+        if self.run.teacher:
+            taught = self.run.teacher.loss(logits, offsets, images)
+            losses = (*losses, self.run.config.loss.distillation_weight * taught)
+        loss = torch.stack(losses).sum()
         if not torch.isfinite(loss):
+            values = ", ".join(str(each.item()) for each in losses)
             raise PersondetError(
-                f"the loss is not finite ({classification.item()}, {localisation.item()}) at epoch "
+                f"the loss is not finite ({values}) at epoch "
                 f"{self.progress.epoch}, batch {self.progress.batch}, pictures "
                 f"{', '.join(batch.names[:8])}; lower the learning rate or look at these "
                 f"annotations. {self.run.folder / STATE_FILE} holds the last good state"
@@ -201,7 +216,7 @@ class Trainer:
         self.scaler.update()
         if self.average:
             self.average.update(self.network)
-        return float(classification.detach()), float(localisation.detach())
+        return tuple(float(each.detach()) for each in losses)
 
     def _validation(self) -> dict[str, Any]:
         """The evaluator's figures, and best.pth where they are the best so far."""

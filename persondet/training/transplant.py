@@ -5,7 +5,7 @@ batch norm, the activation, on which side a stride-2 convolution pads. What can 
 arithmetic is; the rest is taken up by batch-norm statistics measured anew on real pictures.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from persondet.networks.layers import TfSameConv2d
 from persondet.networks.ssd import SSD
 from persondet.spec import AnchorLevel, DetectorSpec
+from persondet.training.correspondence import common_classes, common_levels, same_anchors
 from persondet.training.initial import start_from_checkpoint
 from persondet.wording import counted
-
-_SAME_SHAPE_PX = 0.01  # anchors whose sides differ less are the same
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def start_from_network(
         return notes
     _adapt_norms(network, source)
     kept = 0
-    for level, source_level in _common_levels(spec, source_spec):
+    for level, source_level in common_levels(spec, source_spec):
         kept += _copy_heads(network, spec, level, source, source_spec, source_level)
     if kept:
         shapes = counted(kept, "shape")
@@ -93,16 +92,6 @@ def _copy_norm(norm: nn.BatchNorm2d, other: nn.BatchNorm2d) -> None:
     norm.weight.mul_(scale)
 
 
-def _common_levels(spec: DetectorSpec, source_spec: DetectorSpec) -> Iterator[tuple[int, int]]:
-    """Levels of the same map in both, where the inputs are of one size."""
-    if spec.input_size_hw != source_spec.input_size_hw:
-        return
-    grids = {level.grid_hw: index for index, level in enumerate(source_spec.levels)}
-    for index, level in enumerate(spec.levels):
-        if level.grid_hw in grids:
-            yield index, grids[level.grid_hw]
-
-
 def _copy_heads(
     network: SSD,
     spec: DetectorSpec,
@@ -112,12 +101,8 @@ def _copy_heads(
     source_level: int,
 ) -> int:
     """Copy the heads of one level for anchors and classes that both have; how many anchors."""
-    anchors = _same_anchors(spec.levels[level], source_spec.levels[source_level])
-    classes = [
-        (index, source_spec.class_names.index(name))
-        for index, name in enumerate(spec.class_names)
-        if index > 0 and name in source_spec.class_names
-    ]
+    anchors = same_anchors(spec.levels[level], source_spec.levels[source_level])
+    classes = common_classes(spec, source_spec)
     shift_wh_px = _shift_wh_px(spec, spec.levels[level], network, source)
     heads = [
         _separable(network.classification_headers[level]),
@@ -167,16 +152,6 @@ def _copy_class_rows(
     for index, other in classes:
         mine.weight[row + index] = theirs.weight[other_row + other]
         _bias(mine)[row + index] = _bias(theirs)[other_row + other]
-
-
-def _same_anchors(level: AnchorLevel, source: AnchorLevel) -> list[tuple[int, int]]:
-    """(index here, index there) of anchors of one shape."""
-    return [
-        (index, other)
-        for index, shape in enumerate(level.shapes_wh_px)
-        for other, their_shape in enumerate(source.shapes_wh_px)
-        if max(abs(a - b) for a, b in zip(shape, their_shape, strict=True)) < _SAME_SHAPE_PX
-    ]
 
 
 def _shift_wh_px(
