@@ -85,6 +85,27 @@ def test_a_run_starts_from_another_checkpoint(folder: Path, tmp_path: Path) -> N
     assert f"starting from {tmp_path / 'a' / 'last.pth'}" in result.stderr
 
 
+def test_a_teacher_needs_no_annotations(folder: Path, tmp_path: Path) -> None:
+    first = arguments(folder, tmp_path / "a", "--epochs", "1")
+    assert CliRunner().invoke(command, first, catch_exceptions=False).exit_code == 0
+    record = json.loads((folder / "data.json").read_text())
+    record["categories"].append({"id": 2, "name": "bicycle"})
+    for image in record["images"][4:]:
+        image["labeled_category_ids"] = [2]
+    (tmp_path / "half.json").write_text(json.dumps(record))
+    data = [f"coco:{tmp_path / 'half.json'}:{folder}", *arguments(folder, tmp_path / "b")[1:]]
+    taught = [*data, "--teacher", str(tmp_path / "a" / "last.pth"), "--epochs", "1"]
+    result = CliRunner().invoke(command, taught, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "last.pth teaches 3860 of 3860 anchors" in result.stderr
+    assert ", teacher's loss " in result.stdout
+    training = load_checkpoint(tmp_path / "b" / "last.pth").training
+    assert training["teacher"].endswith("last.pth") and training["images"] == 8
+    alone = CliRunner().invoke(command, [*data, "--epochs", "1", "--resume"])
+    assert isinstance(alone.exception, InputError)
+    assert "made with another number of pictures, or teacher" in str(alone.exception)
+
+
 def test_a_run_starts_from_torchvisions_backbone(folder: Path, tmp_path: Path) -> None:
     """Under the names that torchvision gives a MobileNetV2, at this network's width."""
     spec = spec_from_json((folder / "spec.json").read_text())

@@ -31,6 +31,7 @@ STATE_FILE, LAST_FILE, BEST_FILE, LOG_FILE = "state.pt", "last.pth", "best.pth",
 _STATE_KEYS = {"network", "average", "average_updates", "optimizer", "scaler", "progress"} | {
     "config",
     "spec",
+    "learnt_from",
 }
 
 
@@ -264,11 +265,18 @@ class Trainer:
                 "progress": vars(self.progress),
                 "config": json.dumps(config_to_dict(self.run.config)),
                 "spec": spec_to_json(self.run.spec),
+                "learnt_from": self._learnt_from,
             },
             buffer,
         )
         with replacing(self.run.folder / STATE_FILE) as temporary:
             temporary.write_bytes(buffer.getbuffer())
+
+    @property
+    def _learnt_from(self) -> str:
+        """What must be the same on resuming; folders may have moved in between."""
+        teacher = self.run.origin.get("teacher")
+        return json.dumps({"images": len(self.run.data.samples), "teacher": teacher})
 
     def load(self) -> None:
         path = self.run.folder / STATE_FILE
@@ -278,8 +286,9 @@ class Trainer:
         given = {
             "configuration": json.dumps(config_to_dict(self.run.config)),
             "network or other anchors": spec_to_json(self.run.spec),
+            "number of pictures, or teacher": self._learnt_from,
         }
-        for what, key in zip(given, ("config", "spec"), strict=True):
+        for what, key in zip(given, ("config", "spec", "learnt_from"), strict=True):
             if state[key] != given[what]:
                 raise InputError(
                     f"{path} was made with another {what}; resume with the same one, or start "
