@@ -19,6 +19,7 @@ from benchmarks.latency import StageTimes
 from benchmarks.latency_report import EMULATED_WARNING
 from benchmarks.median_ratio import MedianRatio
 from persondet.errors import PersondetError
+from persondet.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,14 +67,32 @@ class DeviceBenchmark:
         found = [EMULATED_WARNING] if self.emulated else []
         if any(latency.frames_a_run > 1 for latency in self.latencies):
             found.append(_AVERAGES_WARNING)
+        found += _percentile_warnings(self.latencies)
         found += self.notes
         for latency in self.latencies:
             found += [f"{latency.setting.label}: {text}" for text in warnings(latency)]
         return found
 
 
-def benchmark_json(benchmark: DeviceBenchmark, verdicts: Sequence[Verdict] = ()) -> dict[str, Any]:
-    """JSON-ready, and a baseline for later. Keys end in their unit, or have it beside them."""
+def _percentile_warnings(latencies: Sequence[SettingLatency]) -> list[str]:
+    """Which percentiles lie above all but the slowest run, interpolated as they are."""
+    fewest = min(len(latency.runs) for latency in latencies)
+    names = [f"p{percent}" for percent in (90, 95, 99) if fewest * (100 - percent) < 100]
+    if not names:
+        return []
+    return [
+        f"{counted(fewest, 'run')} a setting: there {', '.join(names)} say little more than max. "
+        "p90 takes 10 runs, p95 20 and p99 100: give --runs."
+    ]
+
+
+def benchmark_json(
+    benchmark: DeviceBenchmark, verdicts: Sequence[Verdict] = (), notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """JSON-ready, and a baseline for later. Keys end in their unit, or have it beside them.
+
+    notes: what makes the verdicts' baseline hard to compare; they stand among the warnings.
+    """
     record: dict[str, Any] = {
         "format": FORMAT,
         "model": benchmark.model,
@@ -88,7 +107,7 @@ def benchmark_json(benchmark: DeviceBenchmark, verdicts: Sequence[Verdict] = ())
             for setting, text in benchmark.failures
         ],
         "stopped": benchmark.stopped_text,
-        "warnings": benchmark.warnings,
+        "warnings": [*benchmark.warnings, *notes],
     }
     if verdicts:
         record["baseline"] = [_verdict_json(verdict) for verdict in verdicts]

@@ -74,11 +74,14 @@ def test_json_csv_and_a_regression_here(persondet, place):
     assert code == 0
     assert "baseline: onnx: median -" in out
     setting["totals_us"] = [value / 1e6 for value in setting["totals_us"]]
+    record["device"] = "another"
     (place / "fast.json").write_text(json.dumps(record))
     code, out, err = persondet(*HERE, "--baseline", "fast.json", "--json")
     assert code == 1
     assert "a regression: more than the 10% allowed" in err
-    assert json.loads(out)["baseline"][0]["failed"]
+    answer = json.loads(out)
+    assert answer["baseline"][0]["failed"]
+    assert any("of another device: 'another'" in text for text in answer["warnings"])
     setting["runtime"] = "gpu"
     (place / "gpu.json").write_text(json.dumps(record))
     code, _, err = persondet(*HERE, "--baseline", "gpu.json")

@@ -208,6 +208,17 @@ def test_averages_are_said_to_be_averages_once():
     assert not any("average" in text for text in single)
 
 
+@pytest.mark.parametrize(
+    ("count", "names"),
+    [(100, ""), (99, "p99"), (20, "p99"), (19, "p95, p99"), (5, "p90, p95, p99")],
+)
+def test_percentiles_that_say_no_more_than_the_slowest_run_are_named(count, names):
+    found = benchmark_of(summarise(CPU, runs_of(steady_us(count)))).warnings
+    few = [text for text in found if "say little more than max" in text]
+    assert bool(few) == bool(names)
+    assert all(f"{count} runs a setting: there {names} say" in text for text in few)
+
+
 def test_layers_come_of_the_runs_that_timed_them():
     plain = runs_of([1000] * 5)
     latency = summarise(DSP, plain, dsp_runs([1500] * 5))

@@ -232,8 +232,12 @@ def _show(
     from benchmarks import device_report
     from benchmarks.baseline import baseline_notes
 
+    notes: list[str] = []
+    if baseline is not None:
+        settings = [latency.setting for latency in found.latencies]
+        notes = baseline_notes(baseline, found.device, found.toolchain, settings)
     if as_json:
-        record = device_report.benchmark_json(found, verdicts)
+        record = device_report.benchmark_json(found, verdicts, notes)
         click.echo(json.dumps(record, allow_nan=False))
         return
     from benchmarks.tables import print_to_stdout
@@ -245,11 +249,7 @@ def _show(
         if latency.unaccounted is not None:
             lines = device_report.unaccounted_lines(latency.setting.label, latency.unaccounted)
             print_to_stdout("", *lines)
-    texts = [f"warning: {text}" for text in found.warnings]
-    if baseline is not None:
-        settings = [latency.setting for latency in found.latencies]
-        notes = baseline_notes(baseline, found.device, found.toolchain, settings)
-        texts += [f"warning: {text}" for text in notes]
-        texts += [f"baseline: {verdict.text}" for verdict in verdicts]
+    texts = [f"warning: {text}" for text in (*found.warnings, *notes)]
+    texts += [f"baseline: {verdict.text}" for verdict in verdicts]
     if texts:
         print_to_stdout("", *texts)
