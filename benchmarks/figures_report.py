@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import MIB, mib_text, snpe_scaled
@@ -177,17 +177,20 @@ def _loader_text(loader: Loader) -> str:
 
 def _made_lines(info: ModelInfo) -> list[tuple[str, str]]:
     """Who wrote the file: the DLC's own metadata, then the sidecar."""
-    lines = origin_lines(info.origin) if info.origin else []
-    if info.sidecar:
-        sources = ", ".join(
-            f"{source['name']} (sha256 {source['sha256'][:12]})"
-            for source in info.sidecar["inputs"]
-        )
-        versions = ", ".join(f"{name} {text}" for name, text in info.sidecar["versions"].items())
-        lines.append(("Made by", shlex.join(info.sidecar["command"])))
-        lines += [("Made from", sources)] if sources else []
-        lines.append(("Made with", versions))
-    return lines
+    return (origin_lines(info.origin) if info.origin else []) + sidecar_lines(info.sidecar)
+
+
+def sidecar_lines(sidecar: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """The command that made the file, of which files and with which packages."""
+    if not sidecar:
+        return []
+    sources = ", ".join(
+        f"{source['name']} (sha256 {source['sha256'][:12]})" for source in sidecar["inputs"]
+    )
+    versions = ", ".join(f"{name} {text}" for name, text in sidecar["versions"].items())
+    lines = [("Made by", shlex.join(sidecar["command"]))]
+    lines += [("Made from", sources)] if sources else []
+    return [*lines, ("Made with", versions)]
 
 
 def dump_json(value: Any) -> str:

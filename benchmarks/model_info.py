@@ -65,7 +65,7 @@ def info_of_file(path: Path, network: str | None = None) -> ModelInfo:
     kind = model_kind(path)
     if network is not None and kind != "pth":
         raise InputError(f"{path} says itself what it is; a network is given for a .pth file only")
-    sidecar, notes = _sidecar(path)
+    sidecar, notes = sidecar_and_notes(path)
     common: dict[str, Any] = {
         "name": path.name,
         "kind": kind,
@@ -73,13 +73,13 @@ def info_of_file(path: Path, network: str | None = None) -> ModelInfo:
         "sidecar": sidecar,
     }
     if kind == "dlc":
-        return ModelInfo(**common, **_of_dlc(path), network=_network_in(sidecar), notes=notes)
+        return ModelInfo(**common, **_of_dlc(path), network=network_in(sidecar), notes=notes)
     if kind == "onnx":
         from export.onnx_model import load_onnx
 
         model = load_onnx(path)
         named = {entry.key: entry.value for entry in model.metadata_props}
-        network = named.get("persondet_network") or _network_in(sidecar)
+        network = named.get("persondet_network") or network_in(sidecar)
         return ModelInfo(**common, **_of_onnx(model, path), network=network, notes=notes)
     from persondet.checkpoint import load_checkpoint
 
@@ -102,7 +102,7 @@ def info_of_network(name: str) -> ModelInfo:
     return ModelInfo(name, "network", name, None, **_of_checkpoint(checkpoint))
 
 
-def _sidecar(path: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
+def sidecar_and_notes(path: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
     """The sidecar; one that cannot be used is a note, as the figures do not need it."""
     try:
         return read_sidecar(path), ()
@@ -110,7 +110,7 @@ def _sidecar(path: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
         return None, (str(error),)
 
 
-def _network_in(sidecar: Mapping[str, Any] | None) -> str | None:
+def network_in(sidecar: Mapping[str, Any] | None) -> str | None:
     spec = sidecar.get("spec") if sidecar else None
     return spec.get("network") if spec else None
 

@@ -7,12 +7,20 @@ attributes mean is not published.
 import csv
 import io
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import mib_text
-from benchmarks.figures_report import encoding_json, encoding_text, origin_json, origin_lines
+from benchmarks.figures_report import (
+    encoding_json,
+    encoding_text,
+    origin_json,
+    origin_lines,
+    sidecar_lines,
+)
+from benchmarks.model_info import network_in, sidecar_and_notes
 from persondet.errors import InputError
 from runtime.backend import model_kind
 from runtime.qairt.container import check_container
@@ -26,10 +34,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snpe1Info:
+    """sidecar: the one beside the file. notes: what was noticed on the way."""
+
     name: str
     file_bytes: int
     graph: Snpe1Graph
     origin: Origin
+    sidecar: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def is_snpe1(path: Path) -> bool:
@@ -43,7 +55,8 @@ def snpe1_info(path: Path, network: str | None = None) -> Snpe1Info:
         raise InputError(f"{path} says itself what it is; a network is given for a .pth file only")
     graph = read_snpe1(path)
     origin = origin_of(graph.container, is_quantized=graph.is_quantized)
-    return Snpe1Info(path.name, path.stat().st_size, graph, origin)
+    sidecar, notes = sidecar_and_notes(path)
+    return Snpe1Info(path.name, path.stat().st_size, graph, origin, sidecar, notes)
 
 
 def info_json(info: Snpe1Info) -> dict[str, Any]:
@@ -53,7 +66,7 @@ def info_json(info: Snpe1Info) -> dict[str, Any]:
     return {
         "model": info.name,
         "kind": "dlc",
-        "network": None,
+        "network": network_in(info.sidecar),
         "parameters": graph.parameters,
         "macs": None,
         "snpe_memory_bytes": None,
@@ -76,8 +89,8 @@ def info_json(info: Snpe1Info) -> dict[str, Any]:
         ],
         "metadata": graph.container.metadata,
         "origin": origin_json(info.origin),
-        "sidecar": None,
-        "notes": [],
+        "sidecar": info.sidecar,
+        "notes": list(info.notes),
     }
 
 
@@ -102,7 +115,8 @@ def layers_table(info: Snpe1Info) -> "Table":
 
 
 def title_text(info: Snpe1Info) -> str:
-    return f"{info.name} (DLC of SNPE 1.x)"
+    network = network_in(info.sidecar)
+    return f"{info.name} (DLC of SNPE 1.x{f', {network}' if network else ''})"
 
 
 def totals_table(info: Snpe1Info) -> "Table":
@@ -118,6 +132,8 @@ def totals_table(info: Snpe1Info) -> "Table":
         *(("Input", _port_text(name, *ports[name])) for name in graph.inputs),
         *(("Output", _port_text(name, *ports[name])) for name in graph.outputs),
         *origin_lines(info.origin),
+        *sidecar_lines(info.sidecar),
+        *(("Note", note) for note in info.notes),
     ]
     return labelled_lines(lines)
 

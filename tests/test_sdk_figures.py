@@ -1,12 +1,14 @@
 """benchmarks.sdk_figures, export.sdk.dlc_info and `info`: an SDK's figures beside ours."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 from dlc_files import entries_of, flip_byte, write_entries
 from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
+from tiny_detector import SPEC
 
 from benchmarks.model_info import info_of_file
 from benchmarks.sdk_figures import compared_figures
@@ -17,6 +19,7 @@ from export.sdk.sdk import Sdk, find_sdk
 from export.sdk.versions import Family, parse_version
 from persondet.cli import cli
 from persondet.errors import InputError, PersondetError
+from persondet.sidecar import publishing
 
 VERSIONS = ("1.68.0.3932", "2.5.0.4052", "2.26.0.240828")
 # What snpe-dlc-info prints of f38, by the specification of the network
@@ -175,6 +178,22 @@ def test_a_file_of_snpe_1_is_shown(shared_dlc, tmp_path):
     assert invoke(path, "--csv", "-").stdout.startswith(csv)
     result = invoke(path, "--model", "mb2-ssd-lite-f38")
     assert "a network is given for a .pth file only" in str(result.exception)
+
+
+def test_the_sidecar_of_a_file_of_snpe_1_is_shown(shared_dlc, tmp_path):
+    path, source = tmp_path / "old.dlc", tmp_path / "old.onnx"
+    source.write_bytes(b"source")
+    with publishing() as publication:
+        publication.file(path).write_bytes((shared_dlc / "test_abs.dlc").read_bytes())
+        publication.describe(path, step="convert", inputs=[source], spec=SPEC)
+    text = invoke(path).stdout
+    assert "old.dlc (DLC of SNPE 1.x, tiny)" in text
+    assert "Made from: " in text and "old.onnx (sha256 " in text
+    record = json.loads(invoke(path, "--json").stdout)
+    assert (record["network"], record["sidecar"]["step"]) == ("tiny", "convert")
+    shutil.copyfile(shared_dlc / "test_abs_q.dlc", path)
+    assert "Made from: " not in (stale := invoke(path).stdout)
+    assert "Note:" in stale
 
 
 def test_figures_of_snpe_1_beside_its_sdks(shared_dlc):
