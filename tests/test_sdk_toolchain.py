@@ -159,6 +159,15 @@ def test_parts_of_two_sdks(tiny_onnx, tmp_path, shared_dlc) -> None:
         _convert(tiny_onnx, tmp_path / "t.dlc", Toolchain(sdk, toolset_of(sdk.version)))
 
 
+def test_another_version_than_the_sdks_own(tiny_onnx, tiny_dlc, tmp_path) -> None:
+    """As where --sdk-version names SNPE 1.x and the folder is of a newer SDK."""
+    script = f"#!/bin/sh\ncp {tiny_dlc} tiny.dlc\necho Conversion completed successfully >&2\n"
+    sdk = _own_tool(tmp_path / "sdk", "snpe-onnx-to-dlc", script, "1.68.0.3932")
+    message = r"SDK 1\.68\.0\.3932 gave a DLC of QAIRT: it is another SDK.*--sdk-version"
+    with pytest.raises(PersondetError, match=message):
+        _convert(tiny_onnx, tmp_path / "t.dlc", Toolchain(sdk, toolset_of(sdk.version)))
+
+
 def test_an_old_file_of_another_graph(tiny_onnx, tmp_path, shared_dlc) -> None:
     old = shared_dlc / "test_abs.dlc"
     script = f"#!/bin/sh\ncp '{old}' tiny.dlc\necho Conversion completed successfully >&2\n"

@@ -19,7 +19,7 @@ from export.verify import CONVOLUTIONS, DlcProof
 from persondet.errors import InputError, PersondetError
 from persondet.interface import TensorType, interface_problems
 from persondet.spec import DetectorSpec
-from runtime.qairt.container import check_container
+from runtime.qairt.container import DlcContainer, check_container
 from runtime.qairt.graph import DlcGraph, DlcTensor
 from runtime.qairt.reader import read_dlc
 from runtime.qairt.snpe1 import INPUT_TYPE, Snpe1Graph, read_snpe1
@@ -49,7 +49,7 @@ def prove_sdk_dlc(
     output of another name, shape or type, convolution weights lost, a quantized graph that is not.
     """
     container = check_container(path)
-    _check_writer(container.metadata, version)
+    _check_writer(container, version)
     if container.generation == SNPE_1_GENERATION:
         _check_old_record(container.metadata, quantized)
         return SdkProof(container.generation, _prove_old(path, spec, version, quantized))
@@ -98,15 +98,21 @@ def _old_problems(graph: Snpe1Graph, spec: DetectorSpec, quantized: bool) -> Ite
         yield "it is not quantized"
 
 
-def _check_writer(metadata: dict[str, Any], version: SdkVersion) -> None:
-    """Raises PersondetError where the writer's own record names an SDK of another generation; newer
-    records have another form, and are not looked at."""
-    text = str(metadata.get("converter-version", version))
+def _check_writer(container: DlcContainer, version: SdkVersion) -> None:
+    """Raises PersondetError where the container is of another generation than the SDK, or its own
+    record names a converter of another; newer records have another form, and are not looked at."""
+    text = str(container.metadata.get("converter-version", version))
     writer = parse_version(text) if is_version(text) else version
-    if (writer.numbers < (2,)) != (version.numbers < (2,)):
+    is_old = version.numbers < (2,)
+    if (writer.numbers < (2,)) != is_old:
         raise PersondetError(
             f"SDK {version} gave a DLC of converter {writer}: its parts are of several SDKs; "
             "unpack it again, and check PATH and PYTHONPATH"
+        )
+    if (container.generation == SNPE_1_GENERATION) != is_old:
+        raise PersondetError(
+            f"SDK {version} gave a DLC of {container.generation}: it is another SDK than that; "
+            "correct --sdk-version, or unpack the SDK again"
         )
 
 
