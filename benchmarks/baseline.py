@@ -24,8 +24,10 @@ class EarlierSetting:
 
 @dataclass(frozen=True)
 class Baseline:
-    """An earlier benchmark, read back from its JSON."""
+    """An earlier benchmark, read back from its JSON. model: the file's name at that time."""
 
+    model: str
+    model_sha256: str
     device: str
     toolchain: str
     settings: dict[Setting, EarlierSetting]
@@ -59,7 +61,8 @@ def read_baseline(path: Path) -> Baseline:
         )
     try:
         settings = dict(_setting_from(entry) for entry in record["settings"])
-        return Baseline(str(record["device"]), str(record["toolchain"]), settings)
+        names = ("model", "model_sha256", "device", "toolchain")
+        return Baseline(*(str(record[name]) for name in names), settings)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is a damaged baseline ({error!r}); measure it again") from None
 
@@ -118,10 +121,16 @@ def _verdict(
 
 
 def baseline_notes(
-    baseline: Baseline, device: str, toolchain: str, settings: Sequence[Setting]
+    baseline: Baseline,
+    model_sha256: str,
+    device: str,
+    toolchain: str,
+    settings: Sequence[Setting],
 ) -> list[str]:
-    """What makes the two hard to compare."""
+    """What makes the two hard to compare; another model may well be what is to be compared."""
     notes = []
+    if baseline.model_sha256 != model_sha256:
+        notes.append(f"the baseline is of another model file, {baseline.model} at that time")
     if baseline.device != device:
         notes.append(f"the baseline is of another device: {baseline.device!r}, here {device!r}")
     if baseline.toolchain != toolchain:

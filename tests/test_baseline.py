@@ -80,10 +80,13 @@ def test_nothing_in_common_is_the_users_error(tmp_path):
         check_settings_in(baseline, [CPU])
 
 
-def test_another_device_and_toolchain_are_said(tmp_path):
+def test_another_model_device_and_toolchain_are_said(tmp_path):
     baseline = saved(tmp_path, dsp_benchmark())
-    assert baseline_notes(baseline, baseline.device, "SNPE 2.22.6", [DSP]) == []
-    other, tool, left = baseline_notes(baseline, "adb:2 (sm8650)", "SNPE 2.25", [CPU])
+    assert baseline_notes(baseline, "ab" * 32, baseline.device, "SNPE 2.22.6", [DSP]) == []
+    model, other, tool, left = baseline_notes(
+        baseline, "cd" * 32, "adb:2 (sm8650)", "SNPE 2.25", [CPU]
+    )
+    assert model == "the baseline is of another model file, m.dlc at that time"
     assert "of another device" in other
     assert tool == "the baseline was measured with 'SNPE 2.22.6', this with 'SNPE 2.25'"
     assert left == "only in the baseline, and not compared: dsp burst"
@@ -107,6 +110,7 @@ def test_another_file_is_no_baseline(tmp_path, text):
         lambda record: record["settings"][0].update(frames_a_run=None),
         lambda record: record["settings"][0].update(starts=[0]),
         lambda record: record["settings"][0].pop("starts"),
+        lambda record: record.pop("model_sha256"),
         lambda record: record.update(settings=3),
         lambda record: record.update(settings=[3]),
         lambda record: record["settings"][0].update(perf_profile=[1]),

@@ -235,7 +235,8 @@ def _show(
     notes: list[str] = []
     if baseline is not None:
         settings = [latency.setting for latency in found.latencies]
-        notes = baseline_notes(baseline, found.device, found.toolchain, settings)
+        sha256 = found.model_sha256
+        notes = baseline_notes(baseline, sha256, found.device, found.toolchain, settings)
     if as_json:
         record = device_report.benchmark_json(found, verdicts, notes)
         click.echo(json.dumps(record, allow_nan=False))
