@@ -252,6 +252,30 @@ def test_packages_of_a_qairt():
     assert lacking.level == "problem"
 
 
+def test_an_sdk_of_1x_in_a_python_of_its_time(tmp_path):
+    """The interpreter says that it is old; what it runs, runs in ours."""
+    program = tmp_path / "python3.6"
+    said = json.dumps({"python": "3.6", "packages": {"onnx": "1.8.1"}})
+    lines = f"*packages*) echo '{said}' ;;\n*) exec {sys.executable} \"$@\" ;;"
+    program.write_text(f'#!/bin/sh\ncase "$2" in\n{lines}\nesac\n')
+    program.chmod(0o755)
+    version, root = parse_version("1.68"), imitation_sdk.make_sdk(tmp_path, "1.68.0.3932")
+    findings, _ = sdk.sdk_findings(os.environ, root, version=version, python=program)
+    assert problems(findings) == []
+    texts = [finding.text for finding in findings]
+    assert texts[1:3] == [f"Python 3.6 ({program})", "onnx 1.8.1"]
+    assert {"snpe-onnx-to-dlc starts", "snpe-dlc-quantize starts"} <= set(texts)
+
+
+def test_a_version_that_the_sdk_does_not_say(quick, tmp_path):
+    environ = make_sdk(tmp_path / "sdk", {"snpe-onnx-to-dlc": STARTS, "snpe-dlc-quantize": STARTS})
+    (tmp_path / "sdk/bin/x86_64-linux-clang/snpe-net-run").unlink()
+    unknown = examination.examine(["convert"], environ)
+    assert "--sdk-version" in unknown.stopped_by("convert")[0].remedy
+    words = ["--for", "convert", "--sdk", environ["SNPE_ROOT"], "--sdk-version", "1.68"]
+    assert CliRunner().invoke(command, words).exit_code == 0
+
+
 def test_an_interpreter_that_is_none(tmp_path):
     script = f"#!{sys.executable}\nprint('usage')\n"
     environ = make_sdk(tmp_path, {"qairt-converter": script, "qairt-quantizer": script})

@@ -11,6 +11,7 @@ from benchmarks.doctor.findings import DEVICE_JOB, JOBS, Finding
 from benchmarks.doctor.packages import package_findings
 from benchmarks.doctor.sdk import sdk_findings
 from benchmarks.doctor.space import space_findings
+from export.sdk.versions import SdkVersion
 from persondet.errors import InputError
 
 
@@ -38,23 +39,27 @@ def examine(
     environ: Mapping[str, str],
     toolchain: str | None = None,
     sdk_folder: Path | None = None,
+    *,
+    sdk_version: SdkVersion | None = None,
+    sdk_python: Path | None = None,
 ) -> Examination:
     """jobs: of JOBS, or `device:WHERE`; empty for all of JOBS.
 
     toolchain: `embedded` or `snpe`; None for what the commands would take: `snpe` where the
-    environment, or sdk_folder, names an SDK.
+    environment, or sdk_folder, names an SDK. sdk_version, sdk_python: instead of what is found.
     Raises InputError for an unknown job.
     """
     for job in jobs:
         names_device = job.startswith(DEVICE_JOB) and job != DEVICE_JOB
         if job not in JOBS and not names_device:
             raise InputError(f"unknown job {job!r}; known: {', '.join(JOBS)}, {DEVICE_JOB}WHERE")
-    of_sdk, sdk = sdk_findings(environ, sdk_folder)
+    of_sdk, sdk = sdk_findings(environ, sdk_folder, sdk_version, sdk_python)
     named = sdk is not None or any(finding.level == "problem" for finding in of_sdk)
     toolchain = toolchain or ("snpe" if named else "embedded")
     if toolchain == "snpe" and not named:
         raise InputError(
-            "no SDK to examine: the environment names none; set SNPE_ROOT to its folder"
+            "no SDK to examine: the environment names none; set SNPE_ROOT to its folder, or "
+            "give --sdk DIR"
         )
     findings = [*package_findings(toolchain)]
     findings += _unless_used(embedded_findings(), used=toolchain == "embedded")

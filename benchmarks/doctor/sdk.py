@@ -12,6 +12,7 @@ from export.process import run_process
 from export.sdk import messages
 from export.sdk.command_lines import toolset_of
 from export.sdk.sdk import ROOT_VARIABLES, Sdk, find_sdk, script_interpreter, sdk_environment
+from export.sdk.versions import SdkVersion
 from persondet.errors import InputError, PersondetError
 
 _TOPIC = "toolchain snpe"
@@ -20,11 +21,17 @@ _TIMEOUT_S = 60.0
 
 
 def sdk_findings(
-    environ: Mapping[str, str], folder: Path | None = None
+    environ: Mapping[str, str],
+    folder: Path | None = None,
+    version: SdkVersion | None = None,
+    python: Path | None = None,
 ) -> tuple[list[Finding], Sdk | None]:
-    """The SDK in the folder, or else the one that the environment names; none is no problem."""
+    """The SDK in the folder, or else the one that the environment names; none is no problem.
+
+    version, python: as for `find_sdk`.
+    """
     try:
-        sdk = find_sdk(environ, folder=folder)
+        sdk = find_sdk(environ, folder=folder, version=version, python=python)
     except InputError as error:
         what, _, remedy = str(error).partition("; ")
         return [problem(_TOPIC, what, remedy or "correct the variable", _JOBS)], None

@@ -24,16 +24,34 @@ import click
     "or --sdk, names an SDK.",
 )
 @click.option("--sdk", type=click.Path(path_type=Path), metavar="DIR", help="The SDK's folder.")
+@click.option("--sdk-version", metavar="V", help="Such as 1.68; instead of asking the SDK for it.")
+@click.option(
+    "--sdk-python",
+    type=click.Path(path_type=Path),
+    metavar="PYTHON",
+    help="Interpreter of the SDK's scripts.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def command(jobs: tuple[str, ...], toolchain: str | None, sdk: Path | None, as_json: bool) -> None:
+def command(
+    jobs: tuple[str, ...],
+    toolchain: str | None,
+    sdk: Path | None,
+    sdk_version: str | None,
+    sdk_python: Path | None,
+    as_json: bool,
+) -> None:
     """Say what is installed here, what is wrong with it, and what to do.
 
     Exit code 0 only where every JOB asked for can run.
     """
     from benchmarks.doctor.examination import examination_json, examination_lines, examine
+    from export.sdk.versions import parse_version
     from persondet.errors import PersondetError
 
-    examination = examine(jobs, os.environ, toolchain, sdk)
+    version = parse_version(sdk_version) if sdk_version else None
+    examination = examine(
+        *(jobs, os.environ, toolchain, sdk), sdk_version=version, sdk_python=sdk_python
+    )
     if as_json:
         click.echo(json.dumps(examination_json(examination)))
     else:
