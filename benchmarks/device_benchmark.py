@@ -102,10 +102,19 @@ def _by_python(
     options = {} if request.threads is None else {"threads": request.threads}
     (setting,) = request.settings(transport.name)
     device = _device_words(transport)
-    with open_python_board(transport, request.model, request.spec, **options) as board:
-        measured, first, warmup = measure_by_python(
-            board, request.tensor, request.runs, request.warmup, on_run
-        )
+    stopped = None
+    found = None
+    try:
+        with open_python_board(transport, request.model, request.spec, **options) as board:
+            found = measure_by_python(board, request.tensor, request.runs, request.warmup, on_run)
+            if found[0].stopped is not None:
+                raise found[0].stopped
+    except (PersondetError, KeyboardInterrupt) as error:
+        if found is None:
+            raise
+        stopped = error
+    assert found is not None
+    measured, first, warmup = found
     return DeviceBenchmark(
         str(request.model),
         sha256_of(request.model),
@@ -114,6 +123,8 @@ def _by_python(
         f"our runtime, Python {first.machine.get('python', '')}: times of inference alone",
         warmup,
         (summarise(setting, measured.runs),),
+        tuple(_stopped_notes(setting, measured)),
+        stopped=stopped,
     )
 
 
@@ -177,7 +188,8 @@ def _measure_runtime(
         board.load([request.tensor] * request.frames)
         for setting in settings:
             try:
-                latency, notes = _measured(board, setting, request, on_run)
+                measured, notes = _measured(board, setting, request, on_run)
+                latency = summarise(setting, measured.runs, measured.layer_runs)
             except (InputError, DeviceLostError):
                 raise
             except PersondetError as error:
@@ -185,19 +197,28 @@ def _measure_runtime(
                 continue
             found.latencies.append(latency)
             found.notes += notes
+            if measured.stopped is not None:
+                raise measured.stopped
 
 
 def _measured(
     board: SnpeBoard, setting: Setting, request: Request, on_run: Callable[[], object]
-) -> tuple[SettingLatency, list[str]]:
+) -> tuple[Measured, list[str]]:
     settings, amounts = _run_settings(setting, request), _amounts(request)
     measure = measure_by_net_run if request.tool == "net-run" else measure_by_throughput
     measured: Measured = measure(board, settings, amounts, on_run)
-    notes = []
+    notes = _stopped_notes(setting, measured)
     if measured.without_time:
         runs = counted(measured.without_time, "run")
         notes.append(f"{setting.label}: {runs} of {amounts.runs} left no diagnostic log")
-    return summarise(setting, measured.runs, measured.layer_runs), notes
+    return measured, notes
+
+
+def _stopped_notes(setting: Setting, measured: Measured) -> list[str]:
+    if measured.stopped is None:
+        return []
+    runs = counted(len(measured.runs), "run")
+    return [f"{setting.label}: stopped in the middle, these are its first {runs}"]
 
 
 def failure_text(failures: Sequence[tuple[Setting, str]]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.device_runs import CYCLES, MICROSECONDS, DeviceRun, LayerTime
 from benchmarks.devices.python_board import BoardRuns
+from benchmarks.devices.shell_line import DeviceLostError
 from benchmarks.devices.snpe_board import NetRun
 from benchmarks.devices.snpe_commands import RunSettings
 from export.sdk.parsers.diagview import DiagReport
@@ -63,11 +64,12 @@ class SdkAmounts:
 @dataclass(frozen=True)
 class Measured:
     """runs, layer_runs: for benchmarks.device_latency.summarise. without_time: runs whose log the
-    tool did not write."""
+    tool did not write. stopped: what ended all in the middle, after at least one run."""
 
     runs: tuple[DeviceRun, ...]
     layer_runs: tuple[DeviceRun, ...] = ()
     without_time: int = 0
+    stopped: DeviceLostError | KeyboardInterrupt | None = None
 
 
 def measure_by_python(
@@ -89,14 +91,20 @@ def measure_by_python(
         warmup = EMULATED_WARMUP if first.emulated else PYTHON_WARMUP
     starts = 1 if first.emulated else min(PYTHON_STARTS, runs)
     found: list[DeviceRun] = []
-    for start in range(starts):
-        rounds = runs // starts + (start < runs % starts)
-        job = board.run([tensor], warmup=warmup, rounds=rounds, keep_outputs=False)
-        durations_us = (job.durations_ns.ravel() / 1e3).tolist()
-        found.append(DeviceRun(durations_us[0], init_us=job.init_ns / 1e3, start=start))
-        found += [DeviceRun(duration, start=start) for duration in durations_us[1:]]
-        on_run()
-    return Measured(tuple(found)), first, warmup
+    stopped = None
+    try:
+        for start in range(starts):
+            rounds = runs // starts + (start < runs % starts)
+            job = board.run([tensor], warmup=warmup, rounds=rounds, keep_outputs=False)
+            durations_us = (job.durations_ns.ravel() / 1e3).tolist()
+            found.append(DeviceRun(durations_us[0], init_us=job.init_ns / 1e3, start=start))
+            found += [DeviceRun(duration, start=start) for duration in durations_us[1:]]
+            on_run()
+    except (DeviceLostError, KeyboardInterrupt) as error:
+        if not found:
+            raise
+        stopped = error
+    return Measured(tuple(found), stopped=stopped), first, warmup
 
 
 def measure_by_net_run(
@@ -113,22 +121,28 @@ def measure_by_net_run(
     basic = replace(settings, profiling_level="basic")
     detailed = replace(settings, profiling_level="detailed")
     found: list[DeviceRun | None] = []
-    for index in range(-amounts.warmup, amounts.runs):
-        run = _run_of(board.net_run(basic), amounts.frames)
-        if index >= 0:
-            found.append(run)
-        on_run()
-    layered = []
-    for _ in range(amounts.layer_runs):
-        layered.append(_run_of(board.net_run(detailed), amounts.frames))
-        on_run()
+    layered: list[DeviceRun | None] = []
+    stopped = None
+    try:
+        for index in range(-amounts.warmup, amounts.runs):
+            run = _run_of(board.net_run(basic), amounts.frames)
+            if index >= 0:
+                found.append(run)
+            on_run()
+        for _ in range(amounts.layer_runs):
+            layered.append(_run_of(board.net_run(detailed), amounts.frames))
+            on_run()
+    except (DeviceLostError, KeyboardInterrupt) as error:
+        if not any(found):
+            raise
+        stopped = error
     runs = _each_its_start(found)
     if not runs:
         raise PersondetError(
             f"none of {amounts.runs} runs of snpe-net-run gave a time: the device writes no "
             "diagnostic log; measure with --tool throughput"
         )
-    return Measured(runs, _each_its_start(layered), len(found) - len(runs))
+    return Measured(runs, _each_its_start(layered), len(found) - len(runs), stopped)
 
 
 def measure_by_throughput(
@@ -142,12 +156,18 @@ def measure_by_throughput(
     Raises PersondetError where it ran no frame.
     """
     found: list[DeviceRun | None] = []
-    for index in range(-amounts.warmup, amounts.runs):
-        answer = board.throughput(settings, _THROUGHPUT_S)
-        if index >= 0:
-            found.append(_run_of_throughput(answer))
-        on_run()
-    return Measured(_each_its_start(found))
+    stopped = None
+    try:
+        for index in range(-amounts.warmup, amounts.runs):
+            answer = board.throughput(settings, _THROUGHPUT_S)
+            if index >= 0:
+                found.append(_run_of_throughput(answer))
+            on_run()
+    except (DeviceLostError, KeyboardInterrupt) as error:
+        if not found:
+            raise
+        stopped = error
+    return Measured(_each_its_start(found), stopped=stopped)
 
 
 def _each_its_start(runs: Sequence[DeviceRun | None]) -> tuple[DeviceRun, ...]:

@@ -16,6 +16,7 @@ from tiny_detector import outputs_with, save_onnx
 from benchmarks.device_latency import summarise
 from benchmarks.device_report import benchmark_json
 from benchmarks.device_runs import Setting
+from benchmarks.devices.python_board import PythonBoard
 from benchmarks.devices.snpe_board import SnpeBoard
 from persondet.cli import main
 
@@ -94,6 +95,26 @@ def test_threads_of_a_dlc(persondet, place, tiny_dlc):
     code, _, err = persondet(*words)
     assert code == 2
     assert "--threads is of onnxruntime; a DLC has none" in err
+
+
+def test_what_our_runtime_measured_before_ctrl_c_is_not_lost(persondet, place, monkeypatch):
+    run, calls = PythonBoard.run, []
+
+    def pressed_in_the_second_start(board, tensors, **options):
+        calls.append(options["rounds"])
+        if len(calls) == 3:  # the first frame, a start, and this one
+            raise KeyboardInterrupt
+        return run(board, tensors, **options)
+
+    monkeypatch.setattr(PythonBoard, "run", pressed_in_the_second_start)
+    code, out, err = persondet(*HERE, "--json")
+    assert code == 130
+    record = json.loads(out)
+    assert len(record["settings"][0]["totals_us"]) == 1
+    assert record["stopped"] == "interrupted"
+    assert any("stopped in the middle" in text for text in record["warnings"])
+    assert "interrupted" in err
+    assert left_on(place / "device") == []
 
 
 def test_through_a_real_ssh_server(persondet, place, monkeypatch):

@@ -14,6 +14,7 @@ from benchmarks.device_measure import (
 )
 from benchmarks.device_runs import LayerTime
 from benchmarks.devices.python_board import BoardRuns
+from benchmarks.devices.shell_line import DeviceLostError
 from benchmarks.devices.snpe_board import NetRun
 from benchmarks.devices.snpe_commands import RunSettings
 from export.sdk.parsers.diagview import DiagReport, parse_diagview
@@ -96,6 +97,39 @@ def test_frames_of_our_runtime_are_measured_one_by_one_in_several_starts():
     assert {run.total_us for run in measured.runs} == {2000.0}
     assert [run.init_us for run in measured.runs if run.init_us] == [7000.0] * 5
     assert first.device == "HTP"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DeviceLostError])
+@pytest.mark.parametrize("good", [0, 2])
+def test_runs_before_what_stops_all_are_kept(error, good):
+    python, tools = FakePythonBoard(), FakeToolBoard([OLD])
+    for board, name in ((python, "run"), (tools, "net_run")):  # one more: the first, the warm-up
+        setattr(board, name, after(1 + good, getattr(board, name), error))
+    amounts, settings = SdkAmounts(9, 1, 10, 0), RunSettings("cpu")
+    if not good:
+        with pytest.raises(error):
+            measure_by_python(python, TENSOR, 9, 0)
+        with pytest.raises(error):
+            measure_by_net_run(tools, settings, amounts)
+        return
+    measured = (
+        measure_by_python(python, TENSOR, 9, 0)[0],
+        measure_by_net_run(tools, settings, amounts),
+    )
+    assert [len(found.runs) for found in measured] == [2 * good, good]
+    assert all(isinstance(found.stopped, error) for found in measured)
+
+
+def after(count, method, error):
+    """method, which raises an error once it has been called so many times."""
+    left = iter(range(count))
+
+    def called(*words, **options):
+        if next(left, None) is None:
+            raise error
+        return method(*words, **options)
+
+    return called
 
 
 def test_an_emulated_chip_is_asked_for_less():
