@@ -99,7 +99,7 @@ def quantize_with_sdk(
                 **calibration.record(),
             },
         )
-    notes = (*first.notes, *second.notes, *opset_notes(model, toolchain.sdk))
+    notes = (*first.notes, *second.notes, *opset_notes(model, version))
     return SdkResult(destination, spec, proof, notes)
 
 

@@ -48,6 +48,7 @@ def test_a_dry_run_needs_no_sdk(version, folder) -> None:
     assert f"{version}" in activation[0]
     assert activation[-1].startswith("source ")
     assert [path.name for path in folder.iterdir()] == ["my model.onnx"]
+    assert ("the ONNX has opset 17; SNPE 1." in result.stderr) == version.startswith("1.")
 
 
 def test_the_lines_run_in_a_shell(imitation_sdk, folder, tmp_path_factory) -> None:

@@ -16,8 +16,7 @@ def activation_lines(version: SdkVersion, sdk: Sdk | None) -> list[str]:
     is_qairt = version.family is Family.QAIRT
     variable = "QAIRT_SDK_ROOT" if is_qairt else "SNPE_ROOT"
     if sdk is None:
-        kind = "QAIRT" if is_qairt else "SNPE"
-        lines = [f': "${{{variable}:?set it to the folder of {kind} {version}}}"']
+        lines = [f': "${{{variable}:?set it to the folder of {version.name}}}"']
         script = f'"${variable}/bin/envsetup.sh"'
     else:
         lines = [f"export {variable}={shlex.quote(str(sdk.root))}"]

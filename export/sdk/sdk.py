@@ -60,7 +60,7 @@ class Sdk:
     @property
     def name(self) -> str:
         """`SNPE 1.68.0.3932`, `QAIRT 2.26.0.240828`."""
-        return f"{'QAIRT' if self.family is Family.QAIRT else 'SNPE'} {self.version}"
+        return self.version.name
 
     def tool(self, name: str) -> Path:
         """Raises InputError where the SDK lacks the tool."""

@@ -22,7 +22,7 @@ from export.sdk.proof import SdkProof, prove_sdk_dlc
 from export.sdk.raw_files import safe_name
 from export.sdk.sdk import Sdk
 from export.sdk.tool_run import DEFAULT_TIMEOUT_S, run_call
-from export.sdk.versions import Family
+from export.sdk.versions import Family, SdkVersion
 from persondet.errors import InputError, PersondetError
 from persondet.sidecar import check_destination, publishing
 from persondet.spec import DetectorSpec
@@ -110,7 +110,7 @@ def convert(
             packages=("onnx",),
             details=details_of(toolchain, proof, plan),
         )
-    return SdkResult(destination, spec, proof, (*plan.notes, *opset_notes(model, toolchain.sdk)))
+    return SdkResult(destination, spec, proof, (*plan.notes, *opset_notes(model, version)))
 
 
 def load_float_onnx(onnx_path: Path) -> tuple[onnx.ModelProto, DetectorSpec]:
@@ -124,13 +124,13 @@ def load_float_onnx(onnx_path: Path) -> tuple[onnx.ModelProto, DetectorSpec]:
     return model, spec
 
 
-def opset_notes(model: onnx.ModelProto, sdk: Sdk) -> tuple[str, ...]:
+def opset_notes(model: onnx.ModelProto, version: SdkVersion) -> tuple[str, ...]:
     opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
-    known = OPSETS[sdk.family]
+    known = OPSETS[version.family]
     if opset in known:
         return ()
     return (
-        f"the ONNX has opset {opset}; {sdk.name} is known to take {known[0]} to {known[-1]}: "
+        f"the ONNX has opset {opset}; {version.name} is known to take {known[0]} to {known[-1]}: "
         f"`persondet export --opset {known[-1]}` if it misbehaves",
     )
 

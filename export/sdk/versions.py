@@ -37,6 +37,11 @@ class SdkVersion:
             return Family.SNPE_1
         return Family.SNPE_2 if self.numbers < _FIRST_QAIRT else Family.QAIRT
 
+    @property
+    def name(self) -> str:
+        """`SNPE 1.68.0.3932`, `QAIRT 2.26.0.240828`."""
+        return f"{'QAIRT' if self.family is Family.QAIRT else 'SNPE'} {self}"
+
     def __str__(self) -> str:
         return self.text
 

@@ -178,11 +178,13 @@ def _spellings(param: click.Parameter, context: click.Context) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class DryRunInput:
-    """export_line: the command that makes the ONNX; None where MODEL is one. spec: the ONNX's."""
+    """export_line: the command that makes the ONNX; None where MODEL is one. spec: the ONNX's.
+    notes: on the ONNX, sentences."""
 
     export_line: str | None
     onnx_path: Path
     spec: "DetectorSpec"
+    notes: tuple[str, ...] = ()
 
 
 def dry_run_input(model: str, choice: SdkChoice) -> DryRunInput:
@@ -193,9 +195,10 @@ def dry_run_input(model: str, choice: SdkChoice) -> DryRunInput:
 
     path = resolve_model(model)
     if path.is_dir() or model_kind(path) != "pth":
-        from export.sdk.toolchain import load_float_onnx
+        from export.sdk.toolchain import load_float_onnx, opset_notes
 
-        return DryRunInput(None, path, load_float_onnx(path)[1])
+        model_proto, spec = load_float_onnx(path)
+        return DryRunInput(None, path, spec, opset_notes(model_proto, choice.version))
     from persondet.checkpoint import load_checkpoint
 
     onnx_path = beside(model, ".onnx")
@@ -215,8 +218,8 @@ def echo_dry_run(
     lines += [f"# {comment}" for comment in comments]
     for plan in plans:
         lines += call_lines(plan, choice.sdk)
-        for note in plan.notes:
-            click.echo(f"note: {note}", err=True)
+    for note in (*source.notes, *(note for plan in plans for note in plan.notes)):
+        click.echo(f"note: {note}", err=True)
     for line in lines:
         click.echo(line)
 
