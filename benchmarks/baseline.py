@@ -61,8 +61,13 @@ def read_baseline(path: Path) -> Baseline:
         )
     try:
         settings = dict(_setting_from(entry) for entry in record["settings"])
-        names = ("model", "model_sha256", "device", "toolchain")
-        return Baseline(*(str(record[name]) for name in names), settings)
+        return Baseline(
+            str(record["model"]),
+            str(record["model_sha256"]),
+            str(record["device"]),
+            str(record["toolchain"]),
+            settings,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is a damaged baseline ({error!r}); measure it again") from None
 
