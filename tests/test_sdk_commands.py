@@ -102,6 +102,20 @@ def test_a_dry_run_of_quantize(folder, astronaut) -> None:
     assert Path(path).stat().st_size == 48 * 80 * 3 * 4
 
 
+def test_a_dry_run_where_a_list_cannot_name_its_files(folder, astronaut, monkeypatch) -> None:
+    """What is proposed for --raw-files works."""
+    (folder / "a b").mkdir()
+    (folder / "t").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "t"))
+    words = ("quantize", "my model.onnx", "--dry-run", "--sdk-version", "2.10", "-o", "a b/q.dlc")
+    comment = next(line for line in _run(*words).stdout.splitlines() if "--raw-files" in line)
+    proposed = comment.rstrip("`").split("--raw-files ")[1].split("`")[0]
+    assert proposed == str(folder / "t" / "q.raw")
+    result = _run(*words, "--raw-files", proposed, "--calib", str(astronaut))
+    assert result.exit_code == 0, _message(result)
+    assert (folder / "t" / "q.raw" / "input_list.txt").exists()
+
+
 def test_a_dry_run_of_a_checkpoint_begins_with_the_export(f38_checkpoint) -> None:
     result = _run("convert", str(f38_checkpoint), "--dry-run", "--sdk-version", "1.68")
     assert result.exit_code == 0, result.output

@@ -111,7 +111,7 @@ def _failure(call: ToolCall, sdk: Sdk, finished: Finished, problem: str) -> str:
         lines = (finished.stderr.strip() or finished.stdout.strip()).splitlines()
         parts.append("its last lines:" + "".join(f"\n  {line}" for line in lines[-_SHOWN_LINES:]))
     parts += explanation_lines(explain(printed, code=finished.code))
-    if finished.code > 0 and (hint := _python_hint(call, sdk)):
+    if finished.code >= 0 and (hint := _python_hint(call, sdk)):
         parts.append(hint)
     return "\n".join(parts)
 

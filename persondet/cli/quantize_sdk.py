@@ -1,6 +1,7 @@
 """The half of `persondet quantize` that goes through an SDK."""
 
 import shlex
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,7 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
     )
     check_native(source.spec, intent)
     version, tools, output = job.choice.version, job.choice.tools, job.destination
-    folder = raw_files or output.with_name(f"{safe_name(output.stem)}.raw")
+    folder = raw_files or _raw_folder(output.with_name(f"{safe_name(output.stem)}.raw"))
     plain, listed = output.with_name(f"{output.stem}.float.dlc"), folder / LIST_NAME
     plans = [
         convert_plan(converting, source.spec, version, tools, onnx=source.onnx_path, dlc=plain),
@@ -145,6 +146,12 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
         write_calibration(chosen, spec, folder, native=intent.native_inputs)
         comments = []
     echo_dry_run(job.choice, source, plans, comments)
+
+
+def _raw_folder(folder: Path) -> Path:
+    """The folder, or one of its name in the temporary folder where a list cannot name its files."""
+    blank = any(character.isspace() for character in str(folder.absolute()))
+    return Path(tempfile.gettempdir(), folder.name) if blank else folder
 
 
 def echo_calibration(chosen: "CalibrationSet", calibration: str) -> None:
