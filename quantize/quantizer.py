@@ -19,6 +19,7 @@ from persondet.spec import DetectorSpec, spec_to_json
 from quantize.calibration_set import CalibrationSet
 from quantize.encodings import Encodings, encodings_from_qdq, encodings_to_json, read_encodings
 from quantize.encodings_fit import check_fit
+from quantize.lost_channels import lost_channel_notes
 from quantize.qdq import Scheme, overrides_from_encodings, qdq_from_ranges, scheme_of
 from quantize.ranges import observe, select_range
 from quantize.uint8_input import float_graph, input_encoding, real_values, take_bytes
@@ -27,12 +28,13 @@ from quantize.uint8_input import float_graph, input_encoding, real_values, take_
 @dataclass(frozen=True)
 class QuantizeResult:
     """dlc: the quantized DLC; qdq: its ONNX, for onnxruntime; widened: weights whose scale was
-    widened so that their bias fits int32."""
+    widened so that their bias fits int32; notes: what its user should know."""
 
     dlc: ConvertResult
     qdq: Path
     encodings: Path
     widened: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def quantize(
         dlc = add_dlc(publication, qdq_file, destination, spec, soc=soc, **described)
         for path in (qdq_path, encodings_path):
             publication.describe(path, spec=spec, packages=("onnxruntime", "onnx"), **described)
-    return QuantizeResult(dlc, qdq_path, encodings_path, graph.widened)
+    notes = () if graph.scheme.per_channel else lost_channel_notes(model)
+    return QuantizeResult(dlc, qdq_path, encodings_path, graph.widened, notes)
 
 
 def graph_from_pictures(

@@ -36,6 +36,7 @@ from persondet.wording import counted
 from quantize.calibration_set import CalibrationSet
 from quantize.encodings import KEYS, read_encodings_record
 from quantize.encodings_fit import shortened
+from quantize.lost_channels import lost_channel_notes
 
 _OVERRIDES_NAME = "overrides.json"
 
@@ -100,6 +101,8 @@ def quantize_with_sdk(
             },
         )
     notes = (*first.notes, *second.notes, *opset_notes(model, version))
+    if not (quantizing.per_channel or quantizing.cle):
+        notes += lost_channel_notes(model)
     return SdkResult(destination, spec, proof, notes)
 
 

@@ -146,6 +146,8 @@ def _embedded(
         )
     if chosen:
         echo_calibration(chosen, options["calibration"])
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
     for name in result.widened:
         click.echo(f"note: the scale of {name} was widened so that its bias fits int32", err=True)
     echo_dlc(result.dlc)
