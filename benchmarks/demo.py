@@ -82,7 +82,8 @@ def make_artefacts(
     convert(made.onnx, made.dlc)
     pictures = calibration_set(calibration_folder)
     say(f"{name}: quantizing on {len(pictures)} pictures")
-    quantize(made.onnx, made.quantized, calibration=pictures)
+    for note in quantize(made.onnx, made.quantized, calibration=pictures).notes:
+        say(f"{name}: note: {note}")
     scheme = Scheme(per_channel=True)
     quantize(made.onnx, made.per_channel, calibration=pictures, scheme=scheme)
     return made

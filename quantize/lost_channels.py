@@ -11,8 +11,9 @@ _NOTED_SHARE = 0.1  # of a layer's output channels
 
 
 def lost_channels(model: onnx.ModelProto) -> dict[str, float]:
-    """By the name of each convolution, or else its weights: the share of its output channels all of whose
-    weights are under half a step of an 8-bit scale over the whole tensor, and so become 0."""
+    """By the name of each convolution, or else of its weights: the share of its output channels
+    all of whose weights are under half a step of an 8-bit scale over the whole tensor, and so
+    become 0."""
     weights = {item.name: item for item in model.graph.initializer}
     shares = {}
     for node in model.graph.node:

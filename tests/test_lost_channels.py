@@ -26,13 +26,13 @@ def test_channels_under_half_a_step_are_lost() -> None:
     """The step of weights from -0.5 to 1 is 1.5 / 255; rounding to it is the reference."""
     step = 1.5 / 255
     model = model_with(1.0, step * 0.49, step * 0.51, 0.0, 0.3)
-    assert lost_channels(model) == {"w": pytest.approx(2 / 5)}
+    assert lost_channels(model) == {"conv": pytest.approx(2 / 5)}
     values = numpy_helper.to_array(model.graph.initializer[0])
     assert (np.round(values / step) == 0).all(axis=(1, 2, 3)).mean() == 2 / 5
 
 
 def test_all_zero_weights_are_not_counted_as_lost() -> None:
-    assert lost_channels(model_with(0.0, 0.0)) == {"w": 0.0}
+    assert lost_channels(model_with(0.0, 0.0)) == {"conv": 0.0}
     assert lost_channel_notes(model_with(1.0, 0.5)) == ()
 
 
