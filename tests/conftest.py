@@ -1,10 +1,21 @@
 """Settings of the whole suite, and models that several modules test: made once a worker."""
 
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# A shell starts what runs in its background with Ctrl-C ignored, nohup with SIGHUP ignored; all
+# processes below inherit that, and the tests of interruption would wait for ever.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _handler)
+
 
 # Two pytest workers with two torch threads each fight over two cores: four times as slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
