@@ -89,7 +89,7 @@ class ChannelGraph:
 
 def channel_graph(model: onnx.ModelProto) -> ChannelGraph:
     """Find the convolutions and the free spaces of a float graph whose nodes have names."""
-    constants = _constants(model.graph)
+    constants = constants_of(model.graph)
     convolutions = _convolutions(model.graph, constants)
     union = _Union()
     blocked = {value.name for value in (*model.graph.input, *model.graph.output)}
@@ -237,7 +237,8 @@ def _convolutions(
     return found
 
 
-def _constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+def constants_of(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+    """The values of initializers and Constant nodes, by tensor name."""
     found = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":

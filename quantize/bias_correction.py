@@ -1,0 +1,102 @@
+"""Bias correction: what rounding does to the mean of a channel is taken off its bias.
+
+Float and rounded graph run side by side, layer by layer; the correction of a layer is in place
+before the next one is looked at (Nagel et al. 2019, section 4.2, there from statistics).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from quantize.channel_spaces import constants_of
+from quantize.encodings import Encodings, TensorEncoding
+from quantize.stepwise import NodeRunner, steps
+
+MAX_IMAGES = 24
+
+
+def corrected_biases(
+    model: onnx.ModelProto,
+    feeds: Iterable[Mapping[str, np.ndarray]],
+    encodings: Encodings,
+    advance: Callable[[], None] = lambda: None,
+) -> onnx.ModelProto:
+    """The float graph with the biases that its quantized form should have.
+
+    encodings: of activations and weights, as they are written. After the correction each channel of
+    each convolution's output, before its activation, has the float graph's mean over the images.
+    advance: called after each node.
+    """
+    constants = constants_of(model.graph)
+    weights = {
+        name: rounded_weight(constants[name], encodings.params[name])
+        for name in encodings.params
+        if name in constants
+    }
+    images = [(dict(feed), _encoded(dict(feed), encodings)) for feed in feeds]
+    biases: dict[str, np.ndarray] = {}
+    for runner, done in steps(model):
+        shift = None
+        exact = [runner({**constants, **values}) for values, _ in images]
+        rounded = [runner({**constants, **weights, **values}) for _, values in images]
+        if _has_bias(runner, constants):
+            shift = _mean_difference(exact, rounded)
+            biases[runner.node.input[2]] = shift
+        for (exact_values, rounded_values), of_exact, of_rounded in zip(
+            images, exact, rounded, strict=True
+        ):
+            names = runner.node.output
+            if shift is not None:
+                of_rounded = [of_rounded[0] + shift[:, None, None]]
+            exact_values.update(zip(names, of_exact, strict=True))
+            rounded_values.update(_encoded(dict(zip(names, of_rounded, strict=True)), encodings))
+            for name in done:
+                exact_values.pop(name, None)
+                rounded_values.pop(name, None)
+        advance()
+    return _shifted(model, biases)
+
+
+def rounded_weight(weight: np.ndarray, channels: tuple[TensorEncoding, ...]) -> np.ndarray:
+    """The weight (O, ...) after rounding to one encoding, or to one per output channel."""
+    if len(channels) == 1:
+        return rounded(weight, channels[0])
+    pairs = zip(weight, channels, strict=True)
+    return np.stack([rounded(row, encoding) for row, encoding in pairs])
+
+
+def rounded(values: np.ndarray, encoding: TensorEncoding) -> np.ndarray:
+    """The values after storing them in the encoding and reading them back; ties go to even."""
+    scale = np.float32(encoding.scale)
+    stored = np.rint(values / scale)
+    np.clip(stored, encoding.offset, 2**encoding.bitwidth - 1 + encoding.offset, out=stored)
+    return stored * scale
+
+
+def _encoded(values: dict[str, np.ndarray], encodings: Encodings) -> dict[str, np.ndarray]:
+    known = encodings.activations
+    return {n: rounded(v, known[n]) if n in known else v for n, v in values.items()}
+
+
+def _has_bias(runner: NodeRunner, constants: Mapping[str, np.ndarray]) -> bool:
+    node = runner.node
+    return node.op_type == "Conv" and len(node.input) > 2 and node.input[2] in constants
+
+
+def _mean_difference(exact: list[list[np.ndarray]], rounded: list[list[np.ndarray]]) -> np.ndarray:
+    """Over images and pixels, by channel: (C,) float32."""
+    pairs = zip(exact, rounded, strict=True)
+    differences = [(a - b).mean((0, 2, 3), dtype=np.float64) for (a,), (b,) in pairs]
+    return np.mean(differences, axis=0).astype(np.float32)
+
+
+def _shifted(model: onnx.ModelProto, shifts: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for item in copy.graph.initializer:
+        if item.name in shifts:
+            bias = numpy_helper.to_array(item) + shifts[item.name]
+            item.CopyFrom(numpy_helper.from_array(bias, item.name))
+    return copy
