@@ -1,11 +1,13 @@
 """What calibration images make of each channel, observed image by image."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from persondet.errors import InputError, PersondetError
 from quantize.channel_spaces import ChannelGraph
+from quantize.tensor_values import Feed, tensor_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +33,14 @@ def observed_tensors(graph: ChannelGraph) -> tuple[str, ...]:
     return tuple(name for name in made if name in names | inside)
 
 
-def channel_statistics(
-    names: Sequence[str],
-    feeds: Iterable[Mapping[str, np.ndarray]],
-    run: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
-) -> ChannelStatistics:
-    """Run each feed and collect the statistics of the tensors `names`.
+def channel_statistics(graph: ChannelGraph, feeds: Iterable[Feed]) -> ChannelStatistics:
+    """Run the graph on each feed; an image is dropped before the next is read.
 
-    run: one feed to the values of these tensors. An image is dropped before the next is read.
+    Raises PersondetError for values that are not finite, naming the tensor, and InputError if there
+    are no feeds.
     """
+    names = observed_tensors(graph)
+    values_of = tensor_values(graph.model, names)
     sums: dict[str, np.ndarray] = {}
     squares: dict[str, np.ndarray] = {}
     low: dict[str, np.ndarray] = {}
@@ -47,14 +48,21 @@ def channel_statistics(
     count = 0
     for feed in feeds:
         count += 1
-        found = run(feed)
+        found = values_of(feed)
         for name in names:
             values = found[name]
+            if not np.isfinite(values).all():
+                raise PersondetError(
+                    f"calibration: tensor {name} has a value that is not finite; check that the "
+                    "network is trained"
+                )
             axes = (0, *range(2, values.ndim))
             sums[name] = sums.get(name, 0.0) + values.mean(axes, dtype=np.float64)
             squares[name] = squares.get(name, 0.0) + np.square(values).mean(axes, dtype=np.float64)
             low[name] = np.minimum(low.get(name, 0.0), values.min(axes))
             high[name] = np.maximum(high.get(name, 0.0), values.max(axes))
+    if count == 0:
+        raise InputError("the calibration set is empty: no image was read")
     return ChannelStatistics(
         mean_square={name: total / count for name, total in squares.items()},
         mean={name: total / count for name, total in sums.items()},

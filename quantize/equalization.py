@@ -6,22 +6,23 @@ as one more producer. Without that, channels with tiny weights are blown up, and
 ranges of activations.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 import onnx
 
-from export.onnx_model import name_nodes
+from persondet.errors import PersondetError
 from quantize.channel_spaces import ChannelGraph, channel_graph, rescaled, rescaled_model
 from quantize.channel_statistics import (
     ChannelStatistics,
     channel_statistics,
-    observed_tensors,
 )
 from quantize.noise_model import NoiseModel, ScaleLimits, quietest_scales, scale_limits
+from quantize.tensor_values import Feed, tensor_values
 
+MAX_DIFFERENCE = 1e-3  # of the largest output: float32 rounds some 1e-6 per layer
 _ROUNDS = 20
 _LEAST_SHARE = 1e-4  # a channel smaller than this share of the largest counts as this large
 
@@ -38,40 +39,36 @@ class Equalization(Enum):
 class Equalized:
     """A rescaled float graph.
 
-    spaces: how many sets of tensors were rescaled. held: channels that a Clip's cap keeps as they
-    are. gain_db: less noise by the noise model; None for the closed form.
+    spaces: how many sets of tensors were rescaled; 0: the graph is as it was. held: channels that a
+    Clip's cap keeps as they are. gain_db: less noise, by the noise model; None for the closed form.
+    max_difference: the largest difference of an output to the float graph's on the calibration
+    images, over the largest value of that output.
     """
 
     model: onnx.ModelProto
-    spaces: int
-    held: int
-    gain_db: float | None
+    spaces: int = 0
+    held: int = 0
+    gain_db: float | None = None
+    max_difference: float = 0.0
 
 
 def equalized(
     model: onnx.ModelProto,
-    feeds: Iterable[Mapping[str, np.ndarray]],
-    run_of: Callable[
-        [onnx.ModelProto, Sequence[str]],
-        Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
-    ],
+    feeds: Callable[[], Iterable[Feed]],
     *,
     method: Equalization = Equalization.NOISE,
     act_bits: int = 8,
 ) -> Equalized:
-    """Rescale the channels of a float graph.
+    """Rescale the channels of a float graph whose nodes have names.
 
-    feeds: calibration inputs. run_of: from a graph and tensor names to a function from a feed to
-    the values of these tensors.
+    feeds: gives the calibration inputs, each time anew. act_bits: bits of the activations later.
+    Raises PersondetError if the rescaled graph does not compute what the graph computes on these
+    inputs, and InputError if they are none.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    name_nodes(copy)
-    graph = channel_graph(copy)
+    graph = channel_graph(model)
     if not graph.free or method is Equalization.NONE:
-        return Equalized(model=model, spaces=0, held=0, gain_db=None)
-    names = observed_tensors(graph)
-    statistics = channel_statistics(names, feeds, run_of(copy, names))
+        return Equalized(model=model)
+    statistics = channel_statistics(graph, feeds())
     limits = scale_limits(graph, statistics)
     gain_db = None
     if method is Equalization.NOISE:
@@ -79,10 +76,37 @@ def equalized(
         scales, gain_db = quietest_scales(noise, limits)
     else:
         scales = closed_form_scales(graph, statistics, limits)
-    held = sum(int((~limit.is_free).sum()) for limit in limits)
+    found = rescaled_model(graph, scales)
     return Equalized(
-        model=rescaled_model(graph, scales), spaces=len(scales), held=held, gain_db=gain_db
+        model=found,
+        spaces=len(scales),
+        held=sum(int((~limit.is_free).sum()) for limit in limits),
+        gain_db=gain_db,
+        max_difference=_checked_difference(model, found, feeds()),
     )
+
+
+def _checked_difference(
+    model: onnx.ModelProto, found: onnx.ModelProto, feeds: Iterable[Feed]
+) -> float:
+    names = [value.name for value in model.graph.output]
+    before, after = tensor_values(model, names), tensor_values(found, names)
+    difference = dict.fromkeys(names, 0.0)
+    largest = dict.fromkeys(names, 0.0)
+    for feed in feeds:
+        exact, rescaled_values = before(feed), after(feed)
+        for name in names:
+            gap = np.abs(exact[name] - rescaled_values[name]).max(initial=0)
+            difference[name] = max(difference[name], float(gap))
+            largest[name] = max(largest[name], float(np.abs(exact[name]).max(initial=0)))
+    relative = max(difference[name] / max(largest[name], 1e-30) for name in names)
+    if relative > MAX_DIFFERENCE:
+        raise PersondetError(
+            f"the equalised graph differs from the float graph by {relative:.2g} of the largest "
+            f"output on the calibration images (at most {MAX_DIFFERENCE:g} is rounding); please "
+            "report this model; --no-equalize quantizes without"
+        )
+    return relative
 
 
 def closed_form_scales(

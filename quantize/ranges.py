@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import onnx
-import onnxruntime
 
 from persondet.errors import InputError, PersondetError
-from runtime.onnx_session import open_session
+from quantize.tensor_values import tensor_values
 
 METHODS = ("minmax", "percentile", "entropy", "mse")
 PERCENTILE = 99.99  # of the values stay inside, on each side that has a tail
@@ -88,11 +87,10 @@ def observe(
     if method not in METHODS:
         raise InputError(f"unknown calibration {method!r}, expected one of {', '.join(METHODS)}")
     names = _encoded_activations(model)
-    session = _session(model, names)
+    values_of = tensor_values(model, names)
     histograms = {name: Histogram() for name in (*(v.name for v in model.graph.input), *names)}
     for feed in inputs:
-        values = {**feed, **dict(zip(names, session.run(names, dict(feed)), strict=True))}
-        for name, array in values.items():
+        for name, array in values_of(feed).items():
             try:
                 histograms[name].add(array, count=method != "minmax")
             except ValueError as error:
@@ -127,21 +125,6 @@ def _encoded_activations(model: onnx.ModelProto) -> list[str]:
         for name in node.output
         if name not in fused
     ]
-
-
-def _session(model: onnx.ModelProto, names: list[str]) -> onnxruntime.InferenceSession:
-    """A session that has these tensors among its outputs."""
-    observed = onnx.ModelProto()
-    observed.CopyFrom(model)
-    for name in sorted(set(names) - {value.name for value in model.graph.output}):
-        observed.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    try:
-        return open_session(observed.SerializeToString())
-    except Exception as error:  # onnxruntime's errors have no class of their own above them
-        raise InputError(
-            f"onnxruntime cannot run the graph that is to be calibrated: {str(error).strip()}; "
-            "replace these operations in the model"
-        ) from None
 
 
 def _percentile_range(histogram: Histogram, full: tuple[float, float]) -> tuple[float, float]:
