@@ -122,6 +122,7 @@ def test_flags_of_the_version(tool, version, words):
         ("snpe-dlc-quant", LATE, "--optimizations cle", "unrecognised"),
         ("snpe-dlc-quant", LATE, "--act_quantizer_calibration mse", "unrecognised"),
         ("qairt-quantizer", NEWEST, "--algorithms cle", "unrecognized"),
+        ("snpe-dlc-quant", NEWEST, "--use_adjusted_weights_quantizer", "unrecognised"),
         ("qairt-quantizer", NEWEST, "--override_params", "unrecognized"),
         ("qairt-quantizer", LATE, "--axis_quant", "unrecognized"),
         ("qairt-converter", LATE, "-s image 1,3,48,80", "unrecognized"),
@@ -311,8 +312,11 @@ def test_quantized_edges_and_log(files, imitation_sdk):
     assert "[INFO] Setting activation for layer: " in old and "[INFO] bw: 8, min: " in old
     assert f"Writing quantized model to: {folder / 'x.dlc'}" in old
     words = ("--input_dlc", made[EARLY_2][0], *words[2:], "--axis_quant", "--act_bitwidth", "16")
+    late = run_tool(imitation_sdk(LATE), "snpe-dlc-quant", *words).stderr
+    warning = "[WARNING] --axis_quant is deprecated, use --use_per_channel_quantization option."
+    assert warning in late
     new = run_tool(imitation_sdk(EARLY_2), "snpe-dlc-quant", *words).stderr
-    assert "[WARNING] --axis_quant is deprecated, use --use_per_channel_quantization option." in new
+    assert warning not in new
     assert f"Saved quantized dlc to: {folder / 'x.dlc'}" in new
     graph = read_graph(folder / "x.dlc")
     assert graph.tensors["image"].dtype == "ufixed16"
@@ -349,13 +353,98 @@ def test_quantizer_failures(files, imitation_sdk, tmp_path):
     assert both.returncode == 1
 
 
+def test_what_quantizers_end_with(files, imitation_sdk, tmp_path):
+    """By the logs that are known: of qairt-quantizer's before 2.30 none is."""
+    _, listed, made = files
+    words = ("--input_dlc", made[NEWEST][0], "--input_list", listed)
+    words += ("--output_dlc", tmp_path / "q.dlc")
+    qairt = run_tool(imitation_sdk(NEWEST), "qairt-quantizer", *words).stderr
+    assert "INFO - Quantization completed successfully\n" in qairt
+    assert f"INFO - Quantized Model saved at: {tmp_path / 'q.dlc'}\n" in qairt
+    assert "Saved quantized dlc" not in qairt and "Writing quantized model" not in qairt
+    older = run_tool(imitation_sdk(NEWEST), "snpe-dlc-quant", *words).stderr
+    assert f"Successfully saved DLC to {tmp_path / 'q.dlc'}" in older
+    words = ("--input_dlc", made[EARLY_2][0], *words[2:])
+    assert run_tool(imitation_sdk(LATE), "qairt-quantizer", *words).stderr == ""
+
+
+@pytest.mark.parametrize("version", [LATE, NEWEST])
+def test_a_soc_is_refused_by_converters_and_quantizers(
+    files, imitation_sdk, tiny_onnx, tmp_path, version
+):
+    root, soc = imitation_sdk(version), ("--target_soc_model", "SM8650")
+    words = ("-i", tiny_onnx, "-o", tmp_path / "m.dlc")
+    done = run_tool(root, "qairt-converter", *words, *soc)
+    assert done.returncode != 0 and "SOC model SM8650 is not supported." in done.stderr
+    words = ("-i", files[2][EARLY_2][0], "-l", files[1], "-o", tmp_path / "q.dlc")
+    done = run_tool(root, "qairt-quantizer", *words, *soc)
+    assert done.returncode != 0 and "SOC model SM8650 is not supported." in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_steps_of_16_bit_weights_need_symmetric_ones(files, imitation_sdk, tmp_path):
+    words = ("-i", files[2][NEWEST][0], "-l", files[1], "-o", tmp_path / "q.dlc")
+    words += ("--weights_bitwidth", "16", "--restrict_quantization_steps=-0x8000 0x7F7F")
+    plain = run_tool(imitation_sdk(NEWEST), "qairt-quantizer", *words).stderr
+    assert "Value will be ignored." in plain
+    words += ("--param_quantizer_schema", "symmetric")
+    symmetric = run_tool(imitation_sdk(NEWEST), "qairt-quantizer", *words).stderr
+    assert "steps to: min: -32768 - max: 32639" in symmetric
+
+
 def test_graph_prepare(files, imitation_sdk, tmp_path):
     root, words = imitation_sdk(EARLY_2), ("--input_dlc", files[2][EARLY_2][1])
-    words += ("--output_dlc", tmp_path / "c.dlc", "--htp_socs", "sm8550")
+    words += ("--output_dlc", tmp_path / "c.dlc")
     assert run_tool(root, "snpe-dlc-graph-prepare", *words).returncode == 0
     assert read_graph(tmp_path / "c.dlc").inputs == ("image",)
-    exclusive = run_tool(root, "snpe-dlc-graph-prepare", *words, "--htp_archs", "v73")
-    assert "mutually exclusive" in exclusive.stderr
+    exclusive = ("--htp_socs", "sm8550", "--htp_archs", "v73")
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words, *exclusive)
+    assert "mutually exclusive" in done.stderr
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words, "--htp_socs", "qcs9075")
+    assert "qcs9075 is not one of sm8350" in done.stderr.lower() and done.returncode == 1
+
+
+def test_graph_prepare_takes_the_last_output_unless_told(files, imitation_sdk, tmp_path):
+    root, dlc = imitation_sdk(NEWEST), tmp_path / "c.dlc"
+    words = ("--input_dlc", files[2][NEWEST][1], "--output_dlc", dlc)
+    words += ("--htp_socs", "qcs6490,SM8550")
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words)
+    for line in (
+        "[USER_INFO] No cache record in the DLC matches the target device. Creating a new record",
+        "[INFO] SNPE HTP Offline Prepare: Successfully created cache for QCS6490",
+        "[INFO] QCS6490 : Success",
+        "[INFO] SM8550 : Success",
+        f"[USER_INFO] Successfully saved DLC to {dlc}",
+    ):
+        assert line in done.stderr.splitlines()
+    assert json.loads(entries_of(dlc)["imitation.cache"])["outputs"] == ["boxes"]
+    told = ("--set_output_tensors", "scores,boxes")
+    run_tool(root, "snpe-dlc-graph-prepare", *words, *told)
+    assert json.loads(entries_of(dlc)["imitation.cache"])["outputs"] == ["scores", "boxes"]
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words, "--set_output_tensors", "gone")
+    assert "gone is not in the network" in done.stderr
+
+
+def test_graph_prepare_of_float_graphs(files, imitation_sdk, tiny_onnx, tmp_path):
+    root, half, dlc = imitation_sdk(NEWEST), tmp_path / "h.dlc", tmp_path / "c.dlc"
+    words = ("--input_dlc", files[2][NEWEST][0], "--output_dlc", dlc, "--htp_socs", "sm8550")
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words)
+    assert (done.returncode, dlc.exists()) == (1, False)
+    run_tool(root, "qairt-converter", "-i", tiny_onnx, "-o", half, "--float_bitwidth", "16")
+    words = ("--input_dlc", half, "--output_dlc", dlc, "--use_float_io", "--htp_socs")
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words, "qcs6490")
+    assert (done.returncode, dlc.exists()) == (-signal.SIGABRT, False)
+    assert run_tool(root, "snpe-dlc-graph-prepare", *words, "sm8550").returncode == 0
+    assert dlc.exists()
+
+
+def test_a_file_of_floats_where_encodings_are_not_all(files, imitation_sdk, tmp_path):
+    root, dlc = imitation_sdk(NEWEST), tmp_path / "q.dlc"
+    words = ("-i", files[2][NEWEST][0], "-o", dlc, "--enable_float_fallback")
+    both = run_tool(root, "qairt-quantizer", *words, "-l", files[1])
+    assert "mutually exclusive" in both.stderr
+    assert run_tool(root, "qairt-quantizer", *words).returncode == 0
+    assert read_graph(dlc).tensors["image"].dtype == "float32"
 
 
 # --- dlc-info ---
