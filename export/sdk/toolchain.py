@@ -18,7 +18,8 @@ import onnx
 from export.onnx_model import is_quantized, load_detector_onnx
 from export.sdk.command_lines import Plan, Toolset, convert_plan
 from export.sdk.intent import ConvertIntent, dlc_spec
-from export.sdk.proof import SdkProof, prove_sdk_dlc
+from export.sdk.options import GRAPH_PREPARE
+from export.sdk.proof import SdkProof, cache_notes, prove_sdk_dlc
 from export.sdk.raw_files import safe_name
 from export.sdk.sdk import Sdk
 from export.sdk.tool_run import DEFAULT_TIMEOUT_S, run_call
@@ -50,8 +51,11 @@ class Toolchain:
     on_line: Callable[[str], None] = lambda line: None
     on_call: Callable[[str], None] = lambda tool: None
 
-    def run(self, plan: Plan, folder: Path) -> None:
-        """The calls, one after the other, in the folder. Raises as `run_call`."""
+    def run(self, plan: Plan, folder: Path) -> tuple[str, ...]:
+        """Run the calls, one after the other, in the folder; return what to say of their files.
+
+        Raises as `run_call`.
+        """
         for call in plan.calls:
             self.on_call(call.tool)
             run_call(
@@ -62,6 +66,10 @@ class Toolchain:
                 timeout_s=self.timeout_s,
                 on_line=self.on_line,
             )
+        if plan.calls[-1].tool != GRAPH_PREPARE:
+            return ()
+        before, prepared = (folder / call.product for call in plan.calls[-2:])
+        return cache_notes(before, prepared)
 
     def check_tools(self, *plans: Plan) -> None:
         """Before long work: raises InputError where the SDK lacks a tool of the plans."""
@@ -98,7 +106,7 @@ def convert(
     toolchain.check_tools(plan)
     with workplace(destination) as folder, publishing() as publication:
         shutil.copyfile(onnx_path, folder / source)
-        toolchain.run(plan, folder)
+        notes = toolchain.run(plan, folder)
         spec = dlc_spec(spec, intent)
         proof = prove_sdk_dlc(folder / product, model, spec, version, quantized=False)
         take_dlc(folder / product, publication.file(destination))
@@ -110,7 +118,7 @@ def convert(
             packages=("onnx",),
             details=details_of(toolchain, proof, plan),
         )
-    return SdkResult(destination, spec, proof, (*plan.notes, *opset_notes(model, version)))
+    return SdkResult(destination, spec, proof, (*plan.notes, *notes, *opset_notes(model, version)))
 
 
 def load_float_onnx(onnx_path: Path) -> tuple[onnx.ModelProto, DetectorSpec]:

@@ -12,19 +12,21 @@ from persondet.cli.sdk_options import (
     echo_dry_run,
     echo_sdk_dlc,
     sdk_options,
+    soc_names,
+    soc_options,
 )
 
 if TYPE_CHECKING:
     from export.sdk.intent import ConvertIntent
 
-_OF_SDKS = ("dlc_layout", "float_bits", "simplify", "fold_batch_norm")
+_OF_SDKS = ("dlc_layout", "float_bits", "simplify", "fold_batch_norm", "optimization_level")
 
 
 @click.command()
 @click.argument("model")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="default: MODEL.dlc")
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
-@click.option("--soc", "soc_name", help="SoC to compile for, such as sm8550")
+@soc_options
 @click.option(
     "--dlc-layout",
     type=click.Choice(["nhwc", "source"]),
@@ -53,7 +55,7 @@ _OF_SDKS = ("dlc_layout", "float_bits", "simplify", "fold_batch_norm")
 )
 @sdk_options
 def command(
-    model: str, output: Path | None, context_binary: bool, soc_name: str | None, **options: Any
+    model: str, output: Path | None, context_binary: bool, soc: tuple[str, ...], **options: Any
 ) -> None:
     """Write MODEL as a float DLC, and prove that it holds the graph.
 
@@ -65,21 +67,21 @@ def command(
         if context_binary:
             raise click.UsageError(
                 "--context-binary is of the toolchain embedded; an SDK puts the compiled graph "
-                "into the DLC: persondet quantize --soc"
+                "into the DLC: persondet quantize --soc, or convert --float-bits 16 --soc"
             )
-        _through_sdk(model, output, choice, _intent(soc_name, options))
+        _through_sdk(model, output, choice, _intent(soc_names(soc), options))
         return
 
     from export.convert import convert
     from persondet.cli.dlc_output import context_soc, echo_dlc
     from persondet.cli.onnx_input import beside, onnx_of
 
-    soc = context_soc(context_binary, soc_name)
+    compiled_for = context_soc(context_binary, soc_names(soc))
     with onnx_of(model) as onnx_path:
-        echo_dlc(convert(onnx_path, output or beside(model, ".dlc"), soc=soc))
+        echo_dlc(convert(onnx_path, output or beside(model, ".dlc"), soc=compiled_for))
 
 
-def _intent(soc_name: str | None, options: dict[str, Any]) -> "ConvertIntent":
+def _intent(socs: tuple[str, ...], options: dict[str, Any]) -> "ConvertIntent":
     from export.sdk.intent import ConvertIntent
 
     return ConvertIntent(
@@ -87,7 +89,8 @@ def _intent(soc_name: str | None, options: dict[str, Any]) -> "ConvertIntent":
         float_bits=int(options["float_bits"]),
         simplify=options["simplify"],
         fold_batch_norm=options["fold_batch_norm"],
-        soc=soc_name and soc_name.lower(),
+        socs=socs,
+        optimization_level=options["optimization_level"],
     )
 
 

@@ -14,7 +14,13 @@ from persondet.cli.quantize_sdk import (
     quantizer_options,
     through_sdk,
 )
-from persondet.cli.sdk_options import chosen_sdk, sdk_options, typed_options
+from persondet.cli.sdk_options import (
+    chosen_sdk,
+    sdk_options,
+    soc_names,
+    soc_options,
+    typed_options,
+)
 
 _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 
@@ -63,7 +69,7 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
     help="taken evenly from the set",
 )
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
-@click.option("--soc", "soc_name", metavar="NAME", help="SoC to compile for, such as sm8550")
+@soc_options
 @quantizer_options
 @sdk_options
 def command(
@@ -71,7 +77,7 @@ def command(
     calib: Path | None,
     encodings: Path | None,
     output: Path | None,
-    soc_name: str | None,
+    soc: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Quantize MODEL on real pictures and write it as a DLC.
@@ -89,7 +95,7 @@ def command(
     if choice is None:
         if options["calibration"] == "sqnr":
             raise click.UsageError("--calibration sqnr: of the toolchain snpe, not embedded")
-        _embedded(model, destination, calib, encodings, soc_name, options)
+        _embedded(model, destination, calib, encodings, soc_names(soc), options)
     elif options["context_binary"]:
         raise click.UsageError(
             "--context-binary is of the toolchain embedded; with an SDK, --soc alone puts the "
@@ -97,7 +103,7 @@ def command(
         )
     else:
         job = SdkJob(model, destination, calib, encodings, options["max_pictures"], choice)
-        intent = intent_of(soc_name, encodings, options)
+        intent = intent_of(soc_names(soc), encodings, options)
         if choice.dry_run:
             dry_run(job, intent, options["raw_files"])
         elif options["raw_files"]:
@@ -111,7 +117,7 @@ def _embedded(
     destination: Path,
     calib: Path | None,
     encodings: Path | None,
-    soc_name: str | None,
+    socs: tuple[str, ...],
     options: dict[str, Any],
 ) -> None:
     if (calib is None) == (encodings is None):
@@ -128,7 +134,7 @@ def _embedded(
     from quantize.qdq import Scheme
     from quantize.quantizer import quantize
 
-    soc = context_soc(options["context_binary"], soc_name)
+    soc = context_soc(options["context_binary"], socs)
     chosen = calibration_set(calib, options["max_pictures"]) if calib else None
     with (
         onnx_of(model) as onnx_path,

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from persondet.cli.sdk_options import SdkChoice, dry_run_input, echo_dry_run, echo_sdk_dlc
+from persondet.cli.sdk_options import (
+    SdkChoice,
+    dry_run_input,
+    echo_dry_run,
+    echo_sdk_dlc,
+    typed_options,
+)
 from persondet.wording import counted
 
 if TYPE_CHECKING:
@@ -37,6 +43,16 @@ _QUANTIZER_OPTIONS = (
     click.option("--per-row", is_flag=True, help="SDK: fully connected weights: one scale a row"),
     click.option("--cle", is_flag=True, help="SDK: cross-layer equalisation"),
     click.option("--bias-correction", is_flag=True, help="SDK 1.x: correct biases afterwards"),
+    click.option(
+        "--float-fallback",
+        is_flag=True,
+        help="SDK: with --encodings and without --calib: what they leave out stays float.",
+    ),
+    click.option(
+        "--enable-hta",
+        is_flag=True,
+        help="SDK 1.x: also prepare for the runtime AIP, which needs it.",
+    ),
     click.option("--native-inputs", is_flag=True, help="SDK: calibration files in uint8"),
     click.option(
         "--raw-files",
@@ -48,8 +64,11 @@ _QUANTIZER_OPTIONS = (
 # each means nothing to the toolchain embedded
 QUANTIZER_NAMES = (
     *("weight_bits", "bias_bits", "weight_scheme", "per_row", "cle", "bias_correction"),
-    *("native_inputs", "raw_files"),
+    *("float_fallback", "enable_hta", "native_inputs", "raw_files", "optimization_level"),
 )
+
+# which are answered by given encodings where nothing is calibrated
+_OF_CALIBRATION = ("calibration", "max_pictures", "native_inputs")
 
 
 @dataclass(frozen=True)
@@ -71,18 +90,20 @@ def quantizer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def intent_of(
-    soc_name: str | None, encodings: Path | None, options: dict[str, Any]
+    socs: tuple[str, ...], encodings: Path | None, options: dict[str, Any]
 ) -> "QuantizeIntent":
     from export.sdk.intent import QuantizeIntent
 
-    same = ("per_channel", "per_row", "weight_scheme", "calibration", "cle", "bias_correction")
+    same = (
+        *("per_channel", "per_row", "weight_scheme", "calibration", "cle", "bias_correction"),
+        *("float_fallback", "native_inputs", "enable_hta", "optimization_level"),
+    )
     return QuantizeIntent(
         act_bits=int(options["act_bits"]),
         weight_bits=int(options["weight_bits"]),
         bias_bits=int(options["bias_bits"]) if options["bias_bits"] else None,
         apply_overrides=encodings is not None,
-        native_inputs=options["native_inputs"],
-        soc=soc_name and soc_name.lower(),
+        socs=socs,
         **{name: options[name] for name in same},
     )
 
@@ -95,12 +116,11 @@ def through_sdk(job: SdkJob, intent: "QuantizeIntent") -> None:
     from quantize.calibration_set import calibration_set
     from quantize.sdk_quantizer import quantize_with_sdk
 
-    if job.calib is None:
-        raise click.UsageError("give --calib DIR|LIST|VIDEO: an SDK quantizes on pictures")
-    chosen = calibration_set(job.calib, job.max_pictures)
+    check_calibration(job, intent)
+    chosen = calibration_set(job.calib, job.max_pictures) if job.calib else None
     with (
         onnx_of(job.model, job.choice.opset) as onnx_path,
-        progress_bar("calibration files", len(chosen)) as advance,
+        progress_bar("calibration files", len(chosen) if chosen else None) as advance,
     ):
         result = quantize_with_sdk(
             onnx_path,
@@ -111,8 +131,22 @@ def through_sdk(job: SdkJob, intent: "QuantizeIntent") -> None:
             quantizing=intent,
             advance=advance,
         )
-    echo_calibration(chosen, intent.calibration)
+    if chosen:
+        echo_calibration(chosen, intent.calibration)
     echo_sdk_dlc(result)
+
+
+def check_calibration(job: SdkJob, intent: "QuantizeIntent") -> None:
+    """Raise click.UsageError where images are missing, or given where nothing is calibrated."""
+    if intent.float_fallback:
+        given = ["--calib"] if job.calib else []
+        given += typed_options(("raw_files", *_OF_CALIBRATION))
+        if given:
+            raise click.UsageError(
+                f"{', '.join(given)}: --float-fallback calibrates nothing, the encodings say all"
+            )
+    elif job.calib is None and not job.choice.dry_run:
+        raise click.UsageError("give --calib DIR|LIST|VIDEO: an SDK quantizes on pictures")
 
 
 def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> None:
@@ -127,24 +161,37 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
         dry_run_input(job.model, job.choice),
         ConvertIntent(overrides=job.encodings),
     )
+    check_calibration(job, intent)
     check_native(source.spec, intent)
     version, tools, output = job.choice.version, job.choice.tools, job.destination
     folder = raw_files or _raw_folder(output.with_name(f"{safe_name(output.stem)}.raw"))
     plain, listed = output.with_name(f"{output.stem}.float.dlc"), folder / LIST_NAME
     plans = [
         convert_plan(converting, source.spec, version, tools, onnx=source.onnx_path, dlc=plain),
-        quantize_plan(intent, version, tools, dlc=plain, input_list=listed, output=output),
+        quantize_plan(
+            *(intent, version, tools),
+            dlc=plain,
+            input_list=listed,
+            output=output,
+            outputs=tuple(source.spec.output_shapes),
+        ),
     ]
-    if raw_files is None:
+    comments = []
+    if raw_files is None and not intent.float_fallback:
         words = shlex.join(("--dry-run", "--calib", "DIR", "--raw-files", str(folder)))
         comments = [f"the list and its files come from `persondet quantize ... {words}`"]
-    elif job.calib is None:
-        raise click.UsageError("--raw-files needs --calib DIR|LIST|VIDEO")
-    else:
+    elif raw_files is not None:
+        if job.calib is None:
+            raise click.UsageError("--raw-files needs --calib DIR|LIST|VIDEO")
         chosen = calibration_set(job.calib, job.max_pictures)
         spec = dlc_spec(source.spec, converting)
         write_calibration(chosen, spec, folder, native=intent.native_inputs)
-        comments = []
+    if intent.socs and tools.prepare is None and not intent.float_fallback:
+        outputs = " and ".join(source.spec.output_shapes)
+        comments.append(
+            f"the cache is of the last output alone, unless the list begins with a line `#LAYER "
+            f"LAYER` naming the DLC's layers of {outputs} (`persondet info` shows them)"
+        )
     echo_dry_run(job.choice, source, plans, comments)
 
 

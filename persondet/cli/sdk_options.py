@@ -57,6 +57,19 @@ _SDK_OPTIONS = (
     ),
     click.option("--verbose", is_flag=True, help="show what the SDK's tools print"),
 )
+_SOC_OPTIONS = (
+    click.option(
+        "--soc",
+        multiple=True,
+        metavar="NAME[,NAME]",
+        help="SoC to compile for, by its name or a product's: sm8550, qcs6490. SDK: several.",
+    ),
+    click.option(
+        "--optimization-level",
+        type=click.IntRange(1, 3),
+        help="SDK 2.x, with --soc: how hard graph-prepare optimises. Default: its own, 2.",
+    ),
+)
 # each means nothing to the toolchain embedded
 _NAMES = ("dry_run", "sdk", "sdk_version", "sdk_tools", "sdk_python", "tool_timeout", "verbose")
 
@@ -93,6 +106,21 @@ def sdk_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_SDK_OPTIONS):
         command = option(command)
     return command
+
+
+def soc_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --soc, whose values `soc_names` takes apart, and what belongs to it."""
+    for option in reversed(_SOC_OPTIONS):
+        command = option(command)
+    return command
+
+
+def soc_names(values: Sequence[str]) -> tuple[str, ...]:
+    """The names in `--soc a,b --soc c`. Raises click.UsageError for an empty one."""
+    names = tuple(name.strip() for value in values for name in value.split(","))
+    if not all(names):
+        raise click.UsageError(f"--soc {' '.join(values)!r}: expected NAME or NAME,NAME")
+    return names
 
 
 def chosen_sdk(values: dict[str, Any], of_sdks: Sequence[str]) -> SdkChoice | None:
