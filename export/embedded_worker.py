@@ -14,6 +14,8 @@ from typing import Any
 import onnxruntime
 import onnxruntime_qnn as qnn
 
+from runtime.onnx_session import open_session
+
 
 def main() -> None:
     result, job = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -82,14 +84,13 @@ def _create_session(
 def _session(
     onnx: str, provider_options: dict[str, str], session_options: dict[str, str]
 ) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    for key, value in session_options.items():
-        options.add_session_config_entry(key, value)
     devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == qnn.get_ep_name()]
-    options.add_provider_for_devices(devices, provider_options)
-    return onnxruntime.InferenceSession(onnx, options)
+    return open_session(
+        onnx,
+        entries={"session.record_ep_graph_assignment_info": "1", **session_options},
+        provider=(devices, provider_options),
+        log_errors=True,  # export/child.py shows the end of the log where this process crashes
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import onnxsim
 import torch
 
@@ -19,6 +18,7 @@ from persondet.images import read_image_rgb
 from persondet.preprocess import preprocess
 from persondet.sidecar import check_destination, publishing
 from persondet.spec import INPUT_FORMATS, DetectorSpec, spec_to_json
+from runtime.onnx_session import open_session
 
 DEFAULT_OPSET = 17
 OPSETS = range(9, 21)  # what torch's exporter and the op mappings below cover
@@ -115,11 +115,7 @@ def compare_with_torch(
     model: onnx.ModelProto, spec: DetectorSpec, checkpoint: Checkpoint, image_rgb: np.ndarray
 ) -> dict[str, float]:
     """Largest absolute difference by output, onnxruntime against torch, on one picture."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(model.SerializeToString())
     names = [spec.scores_name, spec.boxes_name]
     found = session.run(names, {spec.input_name: preprocess(image_rgb, spec)})
     float_spec = dataclasses.replace(spec, input_format="float-nchw")

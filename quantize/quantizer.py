@@ -23,6 +23,7 @@ from quantize.lost_channels import lost_channel_notes
 from quantize.qdq import Scheme, overrides_from_encodings, qdq_from_ranges, scheme_of
 from quantize.ranges import observe, select_range
 from quantize.uint8_input import float_graph, input_encoding, real_values, take_bytes
+from runtime.onnx_session import EXACT_SUMS_ENTRY
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,10 @@ def quantize(
         }
         described: dict[str, Any] = {"step": "quantize", "inputs": inputs, "details": details}
         dlc = add_dlc(publication, qdq_file, destination, spec, soc=soc, **described)
-        for path in (qdq_path, encodings_path):
-            publication.describe(path, spec=spec, packages=("onnxruntime", "onnx"), **described)
+        described |= {"spec": spec, "packages": ("onnxruntime", "onnx")}
+        publication.describe(encodings_path, **described)
+        of_qdq = {**details, "onnxruntime_session_entries": dict([EXACT_SUMS_ENTRY])}
+        publication.describe(qdq_path, **{**described, "details": of_qdq})
     notes = () if graph.scheme.per_channel else lost_channel_notes(model)
     return QuantizeResult(dlc, qdq_path, encodings_path, graph.widened, notes)
 

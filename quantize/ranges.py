@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 
 from persondet.errors import InputError, PersondetError
+from runtime.onnx_session import open_session
 
 METHODS = ("minmax", "percentile", "entropy", "mse")
 PERCENTILE = 99.99  # of the values stay inside, on each side that has a tail
@@ -134,12 +135,8 @@ def _session(model: onnx.ModelProto, names: list[str]) -> onnxruntime.InferenceS
     observed.CopyFrom(model)
     for name in sorted(set(names) - {value.name for value in model.graph.output}):
         observed.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised, and printed once
     try:
-        return onnxruntime.InferenceSession(
-            observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        return open_session(observed.SerializeToString())
     except Exception as error:  # onnxruntime's errors have no class of their own above them
         raise InputError(
             f"onnxruntime cannot run the graph that is to be calibrated: {str(error).strip()}; "

@@ -11,6 +11,7 @@ from persondet.errors import InputError
 from persondet.interface import TensorType, interface_problems
 from persondet.sidecar import read_sidecar, spec_beside
 from persondet.spec import METADATA_KEY, DetectorSpec, spec_from_json
+from runtime.onnx_session import open_session
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _REMEDY = "export the checkpoint with `persondet export`"
@@ -48,11 +49,8 @@ class OnnxBackend:
 
 
 def _session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised, and printed once
-    options.intra_op_num_threads = threads or 0
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return open_session(path, threads=threads)
     except Exception as error:  # onnxruntime's errors have no class of their own above them
         raise InputError(
             f"cannot load {path}: expected an ONNX model that onnxruntime runs; "

@@ -65,6 +65,52 @@ def test_only_named_modules_start_processes() -> None:
     }
 
 
+def _lines_that_open_sessions(path: Path) -> list[int]:
+    """Lines that name onnxruntime's InferenceSession, other than in an annotation."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    annotations = [
+        annotation
+        for node in ast.walk(tree)
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None))
+        if annotation is not None
+    ]
+    annotated = {id(node) for annotation in annotations for node in ast.walk(annotation)}
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if "InferenceSession"
+        in (getattr(node, "attr", ""), getattr(node, "id", ""), getattr(node, "name", ""))
+        and id(node) not in annotated
+    ]
+
+
+def test_one_module_opens_onnxruntime_sessions() -> None:
+    """The others would saturate on some CPUs. Its test opens what it is compared with."""
+    allowed = {"runtime/onnx_session.py", "tests/test_onnx_session.py"}
+    paths = [path for room in (*CHAIN, "tests") for path in (ROOT / room).rglob("*.py")]
+    found = {
+        f"{path.relative_to(ROOT).as_posix()}:{line}": path.relative_to(ROOT).as_posix()
+        for path in paths
+        for line in _lines_that_open_sessions(path)
+    }
+    assert allowed <= set(found.values())  # the search finds what there is
+    assert [place for place, name in found.items() if name not in allowed] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("import onnxruntime as ort\nort.InferenceSession('m.onnx')\n", [2]),
+        ("from onnxruntime import InferenceSession as S\n", [1]),
+        ("import onnxruntime\nopen_it = onnxruntime.InferenceSession\n", [2]),
+        ("import onnxruntime\ndef f(s: onnxruntime.InferenceSession | None) -> None: ...\n", []),
+    ],
+)
+def test_openings_are_found_under_other_names(tmp_path: Path, text: str, lines: list[int]) -> None:
+    (tmp_path / "module.py").write_text(text)
+    assert _lines_that_open_sessions(tmp_path / "module.py") == lines
+
+
 def test_the_runtime_imports_without_torch_onnx_click() -> None:
     """On a device: numpy, opencv and a backend's libraries."""
     modules = [

@@ -7,12 +7,12 @@ import sys
 import threading
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from persondet.errors import InputError, PersondetError
 from persondet.images import read_image_rgb
 from persondet.preprocess import preprocess
+from runtime.onnx_session import open_session
 from runtime.qairt import chatter
 from runtime.qairt.chatter import chatter_held_back
 from runtime.qairt.executor import ARCHS, DlcExecutor
@@ -33,7 +33,7 @@ def image() -> np.ndarray:
 
 
 def _reference(onnx_path, image) -> dict[str, np.ndarray]:
-    session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
+    session = open_session(onnx_path)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"image": image}), strict=True))
 
@@ -58,7 +58,7 @@ def test_tiny_of_three_classes(executor, tiny_onnx, image) -> None:
 
 
 def test_rfb_of_240_by_320(rfb_dlc, rfb_onnx) -> None:
-    session = onnxruntime.InferenceSession(rfb_onnx, providers=["CPUExecutionProvider"])
+    session = open_session(rfb_onnx)
     assert session.get_inputs()[0].shape == [1, 3, 240, 320]
     image = np.random.default_rng(1).uniform(-1, 1, (1, 3, 240, 320)).astype(np.float32)
     opened = DlcExecutor(rfb_dlc, arch=75)

@@ -9,7 +9,6 @@ import zipfile
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from imitation_sdk import VERSIONS, linux_target, make_sdk
 from imitation_sdk.command_line import ToolError, parse
@@ -17,6 +16,8 @@ from imitation_sdk.dlc import commands_of, entries_of, read_graph
 from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 from imitation_sdk.flags import flags_of
 from imitation_sdk.layout import HOST
+
+from runtime.onnx_session import open_session
 
 OLD, LAST_1, EARLY_2, LATE, NEWEST = VERSIONS
 SHAPE_HWC = (48, 80, 3)
@@ -478,7 +479,7 @@ def test_net_run_gives_the_networks_outputs(files, imitation_sdk, tiny_onnx, tmp
     done = net_run(imitation_sdk(version), made[version][0], listed, tmp_path)
     assert f"Model String: N/A\nSNPE v{version}\n" in done.stdout
     assert f"Processing DNN input(s):\n{folder / '0.raw'}\n" in done.stdout
-    session = onnxruntime.InferenceSession(tiny_onnx)
+    session = open_session(tiny_onnx)
     for index in range(3):
         image = np.fromfile(folder / f"{index}.raw", "<f4").reshape(1, *SHAPE_HWC)
         expected = session.run(["scores"], {"image": image.transpose(0, 3, 1, 2)})[0]

@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
@@ -24,6 +23,7 @@ from persondet.images import read_image_rgb
 from persondet.preprocess import preprocess
 from persondet.sidecar import read_sidecar, sha256_of, sidecar_path
 from persondet.spec import INPUT_FORMATS, METADATA_KEY, spec_from_json
+from runtime.onnx_session import open_session
 
 CASES = [
     (input_format, opset)
@@ -34,7 +34,7 @@ CASES = [
 
 
 def _run(path: Path, tensor: np.ndarray) -> tuple[np.ndarray, ...]:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     return tuple(session.run(["scores", "boxes"], {"image": tensor}))
 
 

@@ -105,6 +105,9 @@ def test_files_and_sidecars(quantized: QuantizeResult, tiny_onnx: Path) -> None:
         assert len(details["pictures"]) == 4
         assert details["widened_weight_scales"] == []
         assert record["spec"]["network"] == "tiny"
+        entries = details.get("onnxruntime_session_entries")
+        of_qdq = path == quantized.qdq
+        assert entries == ({"session.x64quantprecision": "1"} if of_qdq else None)
     onnx.checker.check_model(onnx.load(quantized.qdq), full_check=True)
 
 
@@ -389,6 +392,7 @@ def test_command(tiny_onnx: Path, pictures: Path, tmp_path: Path) -> None:
     assert f"calibrated on 3 pictures of {pictures} (mse)" in result.stdout
     assert f"{tmp_path / 'm.quantized.dlc'}: " in result.stdout
     assert f"{tmp_path / 'm.quantized.onnx'}: the same graph for onnxruntime" in result.stdout
+    assert "set the session option session.x64quantprecision to 1" in result.stdout
     assert "fewer than 10 pictures" in result.stderr
     assert (tmp_path / "m.quantized.encodings.json").is_file()
 

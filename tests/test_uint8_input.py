@@ -11,6 +11,7 @@ from tiny_network import TINY_SPEC, tiny_checkpoint
 from export.onnx_export import onnx_from_checkpoint
 from persondet.preprocess import preprocess
 from quantize.uint8_input import float_graph, input_encoding, real_values
+from runtime.onnx_session import open_session
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (61, 97, 3), np.uint8)
 
@@ -23,12 +24,7 @@ def exported(tmp_path, mean: float, std: float, input_format: str):
 
 
 def outputs(model: onnx.ModelProto, x: np.ndarray) -> list[np.ndarray]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(["scores", "boxes"], {"image": x})
+    return open_session(model.SerializeToString()).run(["scores", "boxes"], {"image": x})
 
 
 def test_encoding_is_the_normalisation_itself() -> None:

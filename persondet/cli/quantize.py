@@ -133,6 +133,7 @@ def _embedded(
     from quantize.calibration_set import calibration_set
     from quantize.qdq import Scheme
     from quantize.quantizer import quantize
+    from runtime.onnx_session import EXACT_SUMS_ENTRY
 
     soc = context_soc(options["context_binary"], socs)
     chosen = calibration_set(calib, options["max_pictures"]) if calib else None
@@ -158,4 +159,9 @@ def _embedded(
         click.echo(f"note: the scale of {name} was widened so that its bias fits int32", err=True)
     echo_dlc(result.dlc)
     click.echo(f"{result.qdq}: the same graph for onnxruntime")
+    key, value = EXACT_SUMS_ENTRY
+    click.echo(
+        f"  to open it without persondet on an x86 CPU, set the session option {key} to {value}: "
+        "without VNNI its default integer sums saturate"
+    )
     click.echo(f"{result.encodings}: encodings for --quantization_overrides, or for --encodings")

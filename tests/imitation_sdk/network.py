@@ -65,7 +65,7 @@ class OnnxNetwork:
     """asked: names of tensors to give, whatever the graph's outputs are; empty for those."""
 
     def __init__(self, content: bytes, description: bytes, asked: Sequence[str]) -> None:
-        import onnxruntime
+        from runtime.onnx_session import open_session
 
         record = json.loads(description)
         self.inputs = tuple(
@@ -77,12 +77,7 @@ class OnnxNetwork:
         self._inner = set(self.names) - set(record["outputs"])
         if self._inner:
             content = _with_outputs(content, self._inner)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(content, threads=1)
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         fed = {item.name: _as(feed[item.name], item.dtype) for item in self.inputs}
