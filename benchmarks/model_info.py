@@ -99,7 +99,7 @@ def info_of_network(name: str) -> ModelInfo:
 
     spec: DetectorSpec = detector_spec(name)
     checkpoint = Checkpoint(spec, build_network(spec).eval(), (), Path(name))
-    return ModelInfo(name, "network", name, None, **_of_checkpoint(checkpoint))
+    return ModelInfo(spec.network, "network", spec.network, None, **_of_checkpoint(checkpoint))
 
 
 def sidecar_and_notes(path: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:

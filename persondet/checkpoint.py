@@ -68,9 +68,8 @@ def load_checkpoint(
     path = Path(path)
     content = _read(path)
     read_sidecar(path)  # torch does not notice a flipped byte; the sidecar's sha256 does
-    if model is not None and (model := zoo.full_name(model)) not in zoo.network_names():
-        known = ", ".join(zoo.network_names())
-        raise InputError(f"unknown network {model!r}; known: {known}")
+    if model is not None:
+        model = zoo.known_network(model)
     weights, stored_spec = _weights_and_spec(path, content)
     notes = []
     if dropped := [key for key in weights if key.startswith(_LANDMARKS)]:

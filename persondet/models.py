@@ -56,19 +56,16 @@ def resolve_model(name_or_path: str | Path) -> Path:
         return shipped
     if name == zoo.SSDLITE_PERSON:
         return _cached_ssdlite_person()
-    if name in zoo.network_names():
+    if zoo.full_name(name) in zoo.network_names():
+        short = zoo.short_name(zoo.full_name(name))
         raise InputError(
             f"{name} is a network, and no trained weights of it are shipped; "
-            f"`persondet init {name} -o {_short(name)}.pth` writes an untrained checkpoint, "
+            f"`persondet init {short} -o {short}.pth` writes an untrained checkpoint, "
             "or name a .pth file of your own"
         )
     if path.exists():  # a folder or a device: who opens it says what is wrong with it
         return path
     raise InputError(_unknown(name))
-
-
-def _short(network: str) -> str:
-    return network.removeprefix("mb2-ssd-lite-")
 
 
 def _unknown(name: str) -> str:

@@ -4,6 +4,7 @@ Facts from the specification of the original detector and, for f19, from its pub
 (qfgaohao's PyTorch SSD, MIT); `ssdlite-mb2-person` follows the TF Object Detection API.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -52,6 +53,25 @@ def full_name(name: str) -> str:
     return _SHORT_NAMES.get(name) or _ORIGINAL_NAMES.get(name, name)
 
 
+def short_name(network: str) -> str:
+    """The name that people type, such as f38; the whole name if there is none."""
+    return next((short for short, name in _SHORT_NAMES.items() if name == network), network)
+
+
+def known_network(name: str) -> str:
+    """The whole name of a network, given in any spelling.
+
+    Raises InputError, with the nearest names, if there is no such network.
+    """
+    if (network := full_name(name)) in _SPECS:
+        return network
+    spellings = [*_SPECS, *_SHORT_NAMES, *_ORIGINAL_NAMES]
+    close = difflib.get_close_matches(name, spellings, n=2)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ";"
+    known = ", ".join(f"{network} ({short_name(network)})" for network in _SPECS)
+    raise InputError(f"unknown network {name!r}{hint} known: {known}")
+
+
 def default_anchor_ratios(network: str) -> tuple[float, ...]:
     """height / width of the anchors where `detector_spec` takes them as a parameter, else ()."""
     return _SPECS[network][1]
@@ -67,16 +87,14 @@ def detector_spec(
 ) -> DetectorSpec:
     """The spec of a network of the zoo.
 
-    network: one of `network_names()`, or the original project's spelling of one.
+    network: a network's name in any spelling (`known_network`).
     class_names: names without the background; or num_classes, the background included, and the
         names are made up. Neither: the network's own default.
     anchor_ratios: height / width of the anchors where the family takes it as a parameter (f38,
         f38-person, rfb-tiny); published checkpoints differ in it, and their files do not say.
     Raises InputError for an unknown network or a parameter that it does not have.
     """
-    network = _ORIGINAL_NAMES.get(network, network)
-    if network not in _SPECS:
-        raise InputError(f"unknown network {network!r}; known: {', '.join(_SPECS)}")
+    network = known_network(network)
     builder, default_ratios, default_names = _SPECS[network]
     if anchor_ratios and not default_ratios:
         raise InputError(f"{network} has fixed anchor shapes; anchor ratios cannot be given")

@@ -89,7 +89,10 @@ def test_few_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "f39"], "'f39' is no network and no file; networks: mb2-ssd-lite-f38"),
+        (
+            ["--model", "f39"],
+            "f39 is not a file, and no network either: unknown network 'f39'; did",
+        ),
         (["--model", "f38-person"], "has none of the classes person; it has head"),
         (["--model", "f38", "--classes", "cat"], "has none of the classes cat; it has head"),
         (["--model", "f19", "--classes", "head", "--form", "ratio"], "fixed anchor shapes"),

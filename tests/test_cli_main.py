@@ -91,6 +91,13 @@ def test_signals_that_end_a_program_leave_it_clean(number, words):
     assert stderr.strip() == f"persondet: {words}; nothing half-written was left behind"
 
 
+def test_a_mistyped_command_gets_a_suggestion():
+    code, stderr = run("trian", "--epochs", "3")
+    assert code == 2 and "No such command 'trian'. Did you mean train?" in stderr
+    code, stderr = run("xyz")
+    assert code == 2 and stderr.rstrip().endswith("No such command 'xyz'.")
+
+
 def test_a_hangup_that_is_ignored_stays_so():
     process = waiting("import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)", marker="ready")
     assert process.stdout is not None and process.stdout.readline() == "ready\n"

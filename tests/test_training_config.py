@@ -14,7 +14,7 @@ from persondet.training.config import (
     config_to_dict,
     read_config,
 )
-from persondet.training.losses import LossRule
+from persondet.training.rules import LossRule
 from persondet.training.state import MovingAverage, learning_rate, optimizer_for
 
 

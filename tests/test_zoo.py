@@ -55,8 +55,8 @@ def test_anchor_ratios():
 
 
 def test_what_a_network_does_not_have():
-    with pytest.raises(InputError, match="unknown network 'f38'; known: mb2-ssd-lite-f38,"):
-        detector_spec("f38")
+    with pytest.raises(InputError, match=r"unknown network 'f83'; did you mean f38.* known: mb2"):
+        detector_spec("f83")
     with pytest.raises(InputError, match="has no width multiplier"):
         detector_spec(zoo.RFB_C32, width_mult=0.5)
     for bad in (0.0, -1.0, float("nan")):
@@ -67,3 +67,5 @@ def test_what_a_network_does_not_have():
 def test_the_original_spellings_are_understood():
     assert zoo.detector_spec("mb_ssd_lite_f38") == zoo.detector_spec(zoo.F38)
     assert zoo.detector_spec("mb2-ssd-lite").network == zoo.F19
+    for network in zoo.network_names():
+        assert zoo.detector_spec(zoo.short_name(network)).network == network

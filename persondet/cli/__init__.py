@@ -5,6 +5,7 @@ loads neither torch nor onnxruntime.
 """
 
 import contextlib
+import difflib
 import errno
 import faulthandler
 import os
@@ -60,6 +61,16 @@ class LazyGroup(click.Group):
             return import_module(f"persondet.cli.{module}").command
         except ModuleNotFoundError as error:
             raise missing_package(error) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            close = difflib.get_close_matches(name, COMMANDS, n=2)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

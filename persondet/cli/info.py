@@ -68,7 +68,7 @@ def command(
     from persondet.errors import InputError
     from persondet.models import resolve_model
     from persondet.sidecar import check_destination, replacing
-    from persondet.zoo import network_names
+    from persondet.zoo import full_name, network_names
 
     to_stdout = csv_path is not None and str(csv_path) == "-"
     if as_json and to_stdout:
@@ -80,7 +80,7 @@ def command(
     try:
         path = resolve_model(model)
     except InputError:
-        if model not in network_names() or network is not None:
+        if full_name(model) not in network_names() or network is not None:
             raise
         info: Any = info_of_network(model)
     else:

@@ -11,7 +11,7 @@ from persondet.errors import InputError
 from persondet.models import resolve_model
 from persondet.sidecar import spec_beside
 from persondet.spec import DetectorSpec, spec_from_dict
-from persondet.zoo import detector_spec, full_name, network_names
+from persondet.zoo import detector_spec, full_name, known_network, network_names
 from runtime.backend import Backend, model_kind, open_backend
 
 
@@ -71,15 +71,14 @@ def read_spec(path: Path) -> DetectorSpec:
 def open_spec(model: str) -> DetectorSpec:
     """The spec of a network's name or short name (f38), of a JSON file (a spec or a sidecar), or
     of a model file with its sidecar. Raises InputError where it is none of these."""
-    name = full_name(model)
-    if name in network_names():
-        return detector_spec(name)
     path = Path(model)
+    if full_name(model) in network_names():
+        return detector_spec(model)
     if not path.is_file():
-        raise InputError(
-            f"{model!r} is no network and no file; networks: {', '.join(network_names())}, f38 for "
-            "short"
-        )
+        try:
+            known_network(model)
+        except InputError as error:
+            raise InputError(f"{path} is not a file, and no network either: {error}") from None
     if path.suffix.lower() == ".json":
         return read_spec(path)
     spec = spec_beside(path)

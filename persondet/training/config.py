@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from persondet.errors import InputError
-from persondet.training.augment import AugmentRule
-from persondet.training.losses import CLASSIFICATION_LOSSES, LOCALISATION_LOSSES, LossRule
-from persondet.training.targets import MatchRule
+from persondet.training.rules import (
+    CLASSIFICATION_LOSSES,
+    LOCALISATION_LOSSES,
+    AugmentRule,
+    LossRule,
+    MatchRule,
+)
 
 SCHEDULES = ("cosine", "steps")
 
@@ -93,6 +97,23 @@ def config_from_dict(values: dict[str, Any]) -> TrainConfig:
 
 def config_to_dict(config: TrainConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
+
+
+def unusual_keys(config: TrainConfig) -> dict[str, Any]:
+    """The keys whose values are not the specification's, `section.key` inside of a section."""
+    default = _flat(config_to_dict(TrainConfig()))
+    given = _flat(config_to_dict(config))
+    return {key: value for key, value in given.items() if value != default[key]}
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": item for name, item in value.items()}
+        else:
+            flat[key] = value
+    return flat
 
 
 def read_config(path: Path) -> dict[str, Any]:

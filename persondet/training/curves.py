@@ -24,7 +24,7 @@ def draw_curves(log: Path, destination: Path) -> Path | None:
     figure = Figure(figsize=(12, 3.5), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
         for name in names:
-            points = [(r["epoch"] + 1, r[name]) for r in records if name in r]
+            points = [(r["epoch"], r[name]) for r in records if name in r]
             if points:
                 axes.plot(*zip(*points, strict=True), marker=".", label=name.replace("_", " "))
         axes.set_title(title)
