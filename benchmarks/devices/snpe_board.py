@@ -28,12 +28,13 @@ from export.process import Finished, run_process
 from export.sdk.messages import explain, explanation_lines
 from export.sdk.parsers.diagview import DiagReport, parse_diagview
 from export.sdk.parsers.throughput import Throughput, parse_throughput
-from export.sdk.raw_files import input_list, raw_input, raw_name, read_result, write_raw
+from export.sdk.raw_files import input_list, raw_input, raw_name, write_raw
 from export.sdk.sdk import Sdk, find_sdk, sdk_environment
 from persondet.errors import InputError, PersondetError
 from persondet.spec import DetectorSpec
 from persondet.temporary import temporary_folder
 from runtime.backend import model_kind
+from runtime.raw_results import read_result
 
 _TIMEOUT_S = 1800.0
 _DIAG_NAMES = ("SNPEDiag_0.log", "SNPEDiag.log")
