@@ -91,6 +91,9 @@ def test_an_image_list_gives_the_order(tmp_path, images, spec) -> None:
     listed.write_text(f"c.png\n\n{images / 'b.png'}\n")  # relative to the list; absolute
     found = records(decode(run, "--spec", spec, "--images", listed, "--json")[0])
     assert [(record["width"], record["height"]) for record in found] == [(20, 30), (200, 100)]
+    listed.write_text("a.raw\nb.raw\n")
+    words = (run, "--spec", spec, "--images", listed)
+    decode(*words, error="names raw files, not images: give it by --input-list")
 
 
 def test_the_input_list_finds_images_by_name(tmp_path, images, spec) -> None:

@@ -22,6 +22,7 @@ from persondet.errors import InputError
 
 ANDROID = DeviceSystem("android", "arm64-v8a")
 PATHS = {"container": "m.dlc", "input_list": "list.txt", "output_dir": "out"}
+OUTPUTS = ("scores", "boxes")
 
 
 def sdk(folder: Path, version: str, *files: str) -> Sdk:
@@ -142,17 +143,29 @@ def test_skels_are_separated_by_semicolons() -> None:
     ],
 )  # fmt: skip
 def test_net_run(settings: RunSettings, version: str, more: str) -> None:
-    words = net_run_words(settings, parse_version(version), **PATHS)
+    words = net_run_words(settings, parse_version(version), **PATHS, outputs=OUTPUTS)
     first = "--container m.dlc --input_list list.txt --output_dir out"
+    first += " --set_output_tensors scores,boxes"
     assert " ".join(words) == f"{first} {more}".strip()
 
 
-def test_throughput() -> None:
+@pytest.mark.parametrize(
+    ("version", "asked"),
+    [("1.68", "--set_output_tensors scores,boxes "), ("1.43", "")],  # 1.4x has no such option
+)
+def test_throughput(version: str, asked: str) -> None:
     words = throughput_words(
-        RunSettings("gpu_fp16", "burst"), container="m.dlc", duration_s=3, input_raw="a.raw"
+        RunSettings("gpu_fp16", "burst"),
+        parse_version(version),
+        container="m.dlc",
+        duration_s=3,
+        input_raw="a.raw",
+        outputs=OUTPUTS,
     )
-    expected = "--container m.dlc --duration 3 --use_gpu_fp16 --input_raw a.raw"
+    expected = f"--container m.dlc --duration 3 {asked}--use_gpu_fp16 --input_raw a.raw"
     assert " ".join(words) == f"{expected} --perf_profile burst"
+    net_run = net_run_words(RunSettings("cpu"), parse_version(version), **PATHS, outputs=OUTPUTS)
+    assert ("--set_output_tensors" in net_run) == bool(asked)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from benchmarks.devices.transport import SNPE_NAME, Transport
 from export.process import Finished, run_process
 from export.sdk.messages import explain, explanation_lines
 from export.sdk.parsers.diagview import DiagReport, parse_diagview
+from export.sdk.parsers.net_run import processed_inputs
 from export.sdk.parsers.throughput import Throughput, parse_throughput
 from export.sdk.raw_files import input_list, raw_input, raw_name, write_raw
 from export.sdk.sdk import Sdk, find_sdk, sdk_environment
@@ -105,10 +106,12 @@ class SnpeBoard:
         """
         check_settings(settings, self._sdk.version)
         words = net_run_words(
-            *(settings, self._sdk.version),
+            settings,
+            self._sdk.version,
             container="model.dlc",
             input_list="inputs/list.txt",
             output_dir="output",
+            outputs=tuple(self.spec.output_shapes),
         )
         output = f"{self._remote}/output"
         self._transport.remove_folder(output)  # an earlier run's results prove nothing
@@ -133,7 +136,12 @@ class SnpeBoard:
         check_settings(settings, self._sdk.version)
         frame = f"inputs/{raw_name(0, 'frame')}"
         words = throughput_words(
-            settings, container="model.dlc", duration_s=duration_s, input_raw=frame
+            settings,
+            self._sdk.version,
+            container="model.dlc",
+            duration_s=duration_s,
+            input_raw=frame,
+            outputs=tuple(self.spec.output_shapes),
         )
         finished = self._tool("snpe-throughput-net-run", words, timeout_s=duration_s + _TIMEOUT_S)
         self._check(finished, "snpe-throughput-net-run")
@@ -162,9 +170,11 @@ class SnpeBoard:
         last = f"{output}/Result_{self._count - 1}"
         looked = self._transport.run(["test", "-d", last], timeout_s=_TIMEOUT_S)
         if looked.code != 0:
+            begun = processed_inputs(finished.stdout)
             raise PersondetError(
                 f"snpe-net-run of {self._sdk.name} ended well on {self.name} but left no {last}: "
-                f"expected results of {self._count} inputs{_said(finished)}"
+                f"expected results of {self._count} inputs, of which it began {begun}"
+                f"{_said(finished)}"
             )
 
     def _outputs(self, output: str, local: Path) -> dict[str, np.ndarray]:

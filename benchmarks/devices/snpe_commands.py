@@ -1,5 +1,6 @@
 """The command lines of snpe-net-run and snpe-throughput-net-run. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from export.sdk.versions import Family, SdkVersion
@@ -69,10 +70,20 @@ def check_settings(settings: RunSettings, version: SdkVersion) -> None:
 
 
 def net_run_words(
-    settings: RunSettings, version: SdkVersion, *, container: str, input_list: str, output_dir: str
+    settings: RunSettings,
+    version: SdkVersion,
+    *,
+    container: str,
+    input_list: str,
+    output_dir: str,
+    outputs: Sequence[str],
 ) -> tuple[str, ...]:
-    """The arguments of snpe-net-run; paths relative to the folder that it runs in."""
+    """The arguments of snpe-net-run; paths relative to the folder that it runs in.
+
+    outputs: names of the tensors to write.
+    """
     words = ["--container", container, "--input_list", input_list, "--output_dir", output_dir]
+    words += _output_words(outputs, version)
     words += _NET_RUN_RUNTIMES[settings.runtime]
     if settings.perf_profile is not None:
         words += ["--perf_profile", settings.perf_profile]
@@ -85,11 +96,26 @@ def net_run_words(
     return tuple(words)
 
 
+def _output_words(outputs: Sequence[str], version: SdkVersion) -> tuple[str, ...]:
+    """Name every output: several versions compute the last one alone, and ignore a cache that was
+    made for others. 1.4x has no such option."""
+    if version.family is Family.SNPE_1_4:
+        return ()
+    return ("--set_output_tensors", ",".join(outputs))
+
+
 def throughput_words(
-    settings: RunSettings, *, container: str, duration_s: int, input_raw: str
+    settings: RunSettings,
+    version: SdkVersion,
+    *,
+    container: str,
+    duration_s: int,
+    input_raw: str,
+    outputs: Sequence[str],
 ) -> tuple[str, ...]:
-    """The arguments of snpe-throughput-net-run, one thread."""
+    """The arguments of snpe-throughput-net-run, one thread. outputs: as of `net_run_words`."""
     words = ["--container", container, "--duration", str(duration_s)]
+    words += _output_words(outputs, version)
     words += [_THROUGHPUT_RUNTIMES[settings.runtime], "--input_raw", input_raw]
     if settings.perf_profile is not None:
         words += ["--perf_profile", settings.perf_profile]

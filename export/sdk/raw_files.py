@@ -101,7 +101,7 @@ def input_list(
 def listed_inputs(text: str, input_name: str) -> tuple[str, ...]:
     """Return the file of each inference that an input list names, in order: the inverse of
     `input_list` for a network of one input. The lines that ask for outputs are passed over."""
-    files = []
+    files: list[str] = []
     for line in text.splitlines():
         words = line.split()
         if not words or (not files and words[0][0] in "#%"):

@@ -156,6 +156,11 @@ def _images_in(listing: Path) -> Iterator[Path]:
     """Yield the images of a list: one path per line, from here or from the list's own folder."""
     for row in _text(listing).splitlines():
         if name := row.strip():
+            if name.endswith(".raw"):
+                raise InputError(
+                    f"{listing} names raw files, not images: give it by --input-list, and the "
+                    "images that they were made of by --images"
+                )
             path = Path(name)
             beside = listing.parent / path
             yield beside if not path.exists() and beside.exists() else path

@@ -31,7 +31,7 @@ _LAYER = re.compile(
     re.ASCII,
 )
 _SUBNET = re.compile(r"Subnet (\d{1,9}) \((\w+)\)\s*:\s*(.*)", re.ASCII)
-LAYER_NAME = re.compile(r"(?P<name>.*?)(?:[: ]OpId_(?P<op>\d{1,9}))?(?P<unit> \((?:cycles|us)\))?")
+_LAYER_NAME = re.compile(r"(?P<name>.*?)(?:[: ]OpId_(?P<op>\d{1,9}))?(?P<unit> \((?:cycles|us)\))?")
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ def parse_diagview(text: str) -> DiagReport:
         elif block and line and set(line) != {"-"}:
             blocks[block].append(line)
     if not blocks.keys() & {"create", "execute", "layers"}:
-        raise not_a_report(text)
+        raise _not_a_report(text)
     notes: list[str] = []
     create, _ = _statistics(blocks.get("create", ()), CREATE_KEYS, notes)
     execute, yields = _statistics(blocks.get("execute", ()), EXECUTE_KEYS, notes)
-    return checked_report(
+    return _checked(
         DiagReport(
             version,
             create,
@@ -166,7 +166,7 @@ def _layers(lines: Iterable[str], notes: list[str]) -> list[tuple[LayerTime, boo
     layers = []
     for line in lines:
         found = _LAYER.fullmatch(line)
-        name = LAYER_NAME.fullmatch(found["name"] or "") if found else None
+        name = _LAYER_NAME.fullmatch(found["name"] or "") if found else None
         unit = found["unit"] if found else ""
         amount = amount_in(f"{found['value']} {unit}") if found else None
         if name and name["unit"] == " (cycles)" and not unit and amount == Amount(us=0.0):
@@ -196,7 +196,7 @@ def _with_units(layers: Iterable[tuple[LayerTime, bool]]) -> tuple[LayerTime, ..
     )
 
 
-def checked_report(report: DiagReport) -> DiagReport:
+def _checked(report: DiagReport) -> DiagReport:
     """With a note where the statistic that everyone wants is missing, and many notes as one."""
     notes = list(report.notes)
     if len(notes) > 5:
@@ -206,7 +206,7 @@ def checked_report(report: DiagReport) -> DiagReport:
     return replace(report, notes=tuple(notes))
 
 
-def not_a_report(text: str) -> PersondetError:
+def _not_a_report(text: str) -> PersondetError:
     start = " ".join(text.split())[:60]
     return PersondetError(
         "snpe-diagview's output holds no statistics: expected a block such as `Average SNPE "
