@@ -1,18 +1,23 @@
 """`persondet decode`: boxes of the raw files of a run that was made elsewhere."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
+from imitation_sdk.layout import HOST
 from tiny_detector import SPEC, outputs_with, save_onnx
 
-from export.sdk.raw_files import write_raw
+from export.sdk.raw_files import input_list, write_inputs, write_raw
 from persondet.cli import cli
 from persondet.images import read_image_rgb
 from persondet.spec import spec_to_json
+from runtime.dlc_backend import spec_of_dlc
 from runtime.raw_results import raw_outputs
 
 ANCHOR = (1 * 5 + 2) * 2 + 1  # 24 x 16 around (40, 24) in an input of 80 x 48
@@ -74,6 +79,31 @@ def test_what_detect_prints_of_the_same_outputs(tmp_path, images, spec) -> None:
         words = (run, "--spec", described_by, "--images", images, "--json", "--coco", results[1])
         assert decode(*words)[0] == expected
     assert results[0].read_text() == results[1].read_text()
+
+
+def test_a_run_of_net_run_itself(tmp_path, images, tiny_dlc, imitation_sdk) -> None:
+    """What the imitation's tool leaves of files and a list of ours, against `detect`."""
+    root = imitation_sdk("2.48.0.260113")
+    spec = spec_of_dlc(tiny_dlc)
+    paths = sorted(images.iterdir())
+    raw = write_inputs(
+        map(read_image_rgb, paths), spec, tmp_path, names=[path.name for path in paths]
+    )
+    (tmp_path / "list.txt").write_text(input_list(raw, output_tensors=["scores", "boxes"]))
+    tool = root / "bin" / HOST / "snpe-net-run"
+    argv = [tool, "--container", tiny_dlc, "--input_list", "list.txt"]
+    env = {**os.environ, "LD_LIBRARY_PATH": str(root / "lib" / HOST)}
+    subprocess.run(argv, cwd=tmp_path, env=env, check=True, capture_output=True)
+    loose = ["--json", "--score-threshold", "0", "--top-k", "9"]  # its weights are random
+    expected = CliRunner().invoke(cli, ["detect", str(tiny_dlc), str(images), *loose]).stdout
+    words = (tmp_path / "output", "--spec", tiny_dlc, "--images", images)
+    listed = ("--input-list", tmp_path / "list.txt")
+    for found in (decode(*words, *loose)[0], decode(*words, *listed, *loose)[0]):
+        for ours, theirs in zip(records(found), records(expected.splitlines()), strict=True):
+            assert ours["path"] == theirs["path"]
+            assert len(ours["detections"]) == 9
+            for one, other in zip(ours["detections"], theirs["detections"], strict=True):
+                np.testing.assert_allclose(one["box_xyxy"], other["box_xyxy"], atol=1e-3)
 
 
 def test_boxes_are_in_pixels_of_their_image(tmp_path, images, spec) -> None:

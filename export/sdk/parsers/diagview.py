@@ -73,31 +73,6 @@ class DiagReport:
     def init_us(self) -> float | None:
         return self.create.get("init", Amount()).us
 
-    @property
-    def layers_us(self) -> float | None:
-        """Sum of the layers; None unless every layer is in microseconds."""
-        times = [layer.time.us for layer in self.layers]
-        known = [us for us in times if us is not None]
-        return sum(known) if known and len(known) == len(times) else None
-
-    @property
-    def layers_cycles(self) -> int | None:
-        """Sum of those layers that are in cycles; None where none is."""
-        cycles = [layer.time.cycles for layer in self.layers if layer.time.cycles is not None]
-        return sum(cycles) if cycles else None
-
-    @property
-    def unaccounted_us(self) -> float | None:
-        """Total less the layers; None where the layers are in cycles, which are no time."""
-        if self.total_inference_us is None or self.layers_us is None:
-            return None
-        return self.total_inference_us - self.layers_us
-
-    @property
-    def runtimes(self) -> tuple[str, ...]:
-        """Runtimes that layers ran on, first seen first: more than one is a fallback."""
-        return tuple(dict.fromkeys(layer.runtime for layer in self.layers if layer.runtime))
-
 
 def parse_diagview(text: str) -> DiagReport:
     """What snpe-diagview printed on standard output, of either family.

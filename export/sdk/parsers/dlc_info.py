@@ -109,7 +109,7 @@ class CacheRecord:
 class TableGraph:
     """A graph of the file. name: None where the tool does not say it, as in 1.x.
 
-    parameters is exact, macs truncated, memory_bytes rounded to a tenth of its unit; None where the
+    parameters is exact, macs truncated, memory_text rounded to a tenth of its unit; None where the
     tool printed none.
     """
 
@@ -122,11 +122,6 @@ class TableGraph:
     macs: ScaledCount | None = None
     memory_text: str | None = None
     op_types: tuple[str, ...] = ()
-
-    @property
-    def memory_bytes(self) -> int | None:
-        number, _, unit = (self.memory_text or "").partition(" ")
-        return round(float(number) * _UNITS[unit]) if number else None
 
     def memory_fits(self, exact_bytes: int) -> bool:
         """Whether this is how an exact number of bytes is printed."""
