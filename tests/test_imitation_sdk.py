@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 from imitation_sdk.flags import flags_of
 from imitation_sdk.layout import HOST
 
+from export.sdk.parsers.net_run import processed_inputs
 from runtime.onnx_session import open_session
 
 OLD, LAST_1, EARLY_2, LATE, NEWEST = VERSIONS
@@ -451,18 +453,20 @@ def test_a_file_of_floats_where_encodings_are_not_all(files, imitation_sdk, tmp_
 # --- dlc-info ---
 
 
-def test_dlc_info_of_both_families(files, imitation_sdk, tmp_path):
+def test_dlc_info_of_both_families(files, imitation_sdk):
     old = run_tool(imitation_sdk(OLD), "snpe-dlc-info", "-i", files[2][OLD][0]).stdout
     assert "Total parameters: 1596 (0.0 MB assuming single precision float)" in old
     assert "Total MACs per inference: 169k (100%)" in old
     assert "Layers used by DLC: " in old and "Input Name" not in old and "(Float_32)" not in old
-    saved = tmp_path / "i.csv"
-    words = ("-i", files[2][NEWEST][1], "-s", saved)
+    assert old.startswith("DLC info for: ") and "Info of graph" not in old
+    early = run_tool(imitation_sdk(EARLY_2), "snpe-dlc-info", "-i", files[2][EARLY_2][0]).stdout
+    assert early.startswith("DLC info for: ") and "Ops used by DLC: " in early
+    words = ("-i", files[2][NEWEST][1])
     new = run_tool(imitation_sdk(NEWEST), "snpe-dlc-info", *words).stdout
-    assert "image (uFxp_8) [NW Input]" in new and "Ops used by DLC: " in new
-    rows = saved.read_text().splitlines()
-    assert "Input Name,Dimensions,Type,Encoding Info" in rows
-    assert any(row.startswith('image,"1,48,80,3",uFxp_8,') for row in rows)
+    assert new.startswith("DLC info of: ") and "\nInfo of graph: " in new
+    assert "image (uFxp_8) [NW Input]" in new and "Ops used by Graph: " in new
+    assert re.search(r"\| Input Name \| Dimensions +\| Type +\| Encoding Info", new)
+    assert re.search(r"\| image +\| 1,48,80,3 +\| uFxp_8", new)
 
 
 # --- running ---
@@ -476,9 +480,17 @@ def net_run(root, dlc, listed, output, *words, **more):
 @pytest.mark.parametrize("version", [OLD, NEWEST])
 def test_net_run_gives_the_networks_outputs(files, imitation_sdk, tiny_onnx, tmp_path, version):
     folder, listed, made = files
-    done = net_run(imitation_sdk(version), made[version][0], listed, tmp_path)
+    both = ("--set_output_tensors", "scores,boxes")
+    done = net_run(imitation_sdk(version), made[version][0], listed, tmp_path, *both)
     assert f"Model String: N/A\nSNPE v{version}\n" in done.stdout
-    assert f"Processing DNN input(s):\n{folder / '0.raw'}\n" in done.stdout
+    assert processed_inputs(done.stdout) == 3
+    if version == NEWEST:
+        assert f"\nProcessing graph : {version}\n" in done.stdout
+        assert f"\nProcessing DNN input(s): {folder / '0.raw'}\n" in done.stdout
+        assert done.stdout.endswith(f"Successfully executed graph {version}\n")
+    else:
+        assert f"Processing DNN input(s):\n{folder / '0.raw'}\n" in done.stdout
+        assert "Successfully executed" not in done.stdout
     session = open_session(tiny_onnx)
     for index in range(3):
         image = np.fromfile(folder / f"{index}.raw", "<f4").reshape(1, *SHAPE_HWC)
@@ -486,6 +498,34 @@ def test_net_run_gives_the_networks_outputs(files, imitation_sdk, tiny_onnx, tmp
         found = np.fromfile(tmp_path / f"Result_{index}" / "scores.raw", "<f4")
         np.testing.assert_allclose(found.reshape(1, 150, 3), expected, atol=1e-5)
     assert (tmp_path / "SNPEDiag_0.log").is_file()
+
+
+@pytest.mark.parametrize("version", [OLD, EARLY_2, NEWEST])
+def test_a_run_gives_the_last_output_unless_asked(files, imitation_sdk, tmp_path, version):
+    folder, _, made = files
+    layer = _layer_of("scores", made[version][0])
+    listed = tmp_path / "list.txt"
+
+    def written(first_line, *words):
+        listed.write_text(f"{first_line}{folder / '1.raw'}\n")
+        output = tmp_path / f"output{len(list(tmp_path.iterdir()))}"
+        done = net_run(imitation_sdk(version), made[version][0], listed, output, *words)
+        names = sorted(path.name for path in output.glob("Result_0/*"))
+        return names if done.returncode == 0 else done.stderr
+
+    assert written("") == ["boxes.raw"]
+    assert written("", "--set_output_tensors", "scores,boxes") == ["boxes.raw", "scores.raw"]
+    assert written(f"#{layer}\n") == ["scores.raw"]
+    both = written("%scores boxes\n")
+    if version == OLD:  # SNPE 1 takes the line for files
+        assert "Failed to open raw file" in both
+    else:
+        assert both == ["boxes.raw", "scores.raw"]
+
+
+def _layer_of(tensor, dlc):
+    layers = json.loads(entries_of(dlc)["imitation.json"])["layers"]
+    return next(layer for layer, output in layers.items() if output == tensor)
 
 
 def test_native_outputs_and_other_tensors(files, imitation_sdk, tmp_path):
@@ -522,6 +562,7 @@ def test_the_dsp_needs_stub_and_skel_of_one_sdk(files, imitation_sdk, tmp_path, 
     env = {"ADSP_LIBRARY_PATH": f"{skels};/usr/lib/rfsa/adsp;/dsp"}
     ran = net_run(root, quantized, listed, tmp_path, "--use_dsp", target=target, env=env)
     assert ran.returncode == 0, ran.stderr
+    assert ("No cache record in the DLC matches" in ran.stdout) == (version != OLD)
     env = {"ADSP_LIBRARY_PATH": f"/usr/lib/rfsa/adsp:{skels}"}  # not semicolons
     lost = net_run(root, quantized, listed, tmp_path, "--use_dsp", target=target, env=env)
     assert (
@@ -538,17 +579,13 @@ def test_the_dsp_needs_stub_and_skel_of_one_sdk(files, imitation_sdk, tmp_path, 
 
 
 def test_diagview_of_both_families(files, imitation_sdk, tmp_path):
-    log, saved = tmp_path / "SNPEDiag_0.log", tmp_path / "d.csv"
+    log = tmp_path / "SNPEDiag_0.log"
     net_run(imitation_sdk(OLD), files[2][OLD][0], files[1], tmp_path)
-    words = ("--input_log", log, "--output", saved)
+    words = ("--input_log", log)
     old = run_tool(imitation_sdk(OLD), "snpe-diagview", *words).stdout
     assert "Average SNPE Statistics:" in old and "\n0: " in old and " us : CPU" in old
-    assert saved.read_text().splitlines()[0].count(",") == 4
-    new = run_tool(
-        imitation_sdk(NEWEST), "snpe-diagview", *words, "--csv_format_version", "2"
-    ).stdout
+    new = run_tool(imitation_sdk(NEWEST), "snpe-diagview", *words).stdout
     assert "SNPE Execute Statistics (Averaged):" in new and "Subnet 0 (CPU) : " in new
-    assert "Layer Id,Layer Name,Time,Unit of Measurement" in saved.read_text()
     log.write_bytes(b"noise")
     assert run_tool(imitation_sdk(OLD), "snpe-diagview", "--input_log", log).returncode == 1
 

@@ -104,8 +104,8 @@ def test_outputs_come_back_in_order(device, model, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("fault", "match"),
     [
-        ("nothing", r"ended well on local but left no .*/output/Result_0: expected results of 1 "),
-        ("missing", r"^local: the output scores is missing: cannot read .*Result_0/scores\.raw"),
+        ("nothing", r"left no .*/Result_0: expected results of 1 inputs, of which it began 0"),
+        ("missing", r"^local: the output scores is missing in .*Result_0: expected scores\.raw,"),
         ("short", r"^local: .*scores\.raw has 228 bytes; scores of shape \(1, 38, 3\), float32"),
         ("error_code=402; error_message=Network partition has failed",
          r"snpe-net-run of SNPE 2\.10\.0 failed on local \(cpu\) with exit code 1\n  error_code=402"

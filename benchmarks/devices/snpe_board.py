@@ -29,14 +29,16 @@ from export.process import Finished, run_process
 from export.sdk.messages import explain, explanation_lines
 from export.sdk.output_layers import output_layers
 from export.sdk.parsers.diagview import DiagReport, parse_diagview
+from export.sdk.parsers.net_run import processed_inputs
 from export.sdk.parsers.throughput import Throughput, parse_throughput
-from export.sdk.raw_files import input_list, raw_input, raw_name, read_result, write_raw
+from export.sdk.raw_files import input_list, raw_input, raw_name, write_raw
 from export.sdk.sdk import Sdk, find_sdk, sdk_environment
 from persondet.errors import InputError, PersondetError
 from persondet.spec import DetectorSpec
 from persondet.temporary import temporary_folder
 from runtime.backend import model_kind
 from runtime.qairt.container import check_container
+from runtime.raw_results import read_result
 
 _TIMEOUT_S = 1800.0
 _DIAG_NAMES = ("SNPEDiag_0.log", "SNPEDiag.log")
@@ -111,7 +113,8 @@ class SnpeBoard:
         """
         check_settings(settings, self._sdk.version)
         words = net_run_words(
-            *(settings, self._sdk.version),
+            settings,
+            self._sdk.version,
             container="model.dlc",
             input_list="inputs/list.txt",
             output_dir="output",
@@ -140,7 +143,8 @@ class SnpeBoard:
         check_settings(settings, self._sdk.version)
         frame = f"inputs/{raw_name(0, 'frame')}"
         words = throughput_words(
-            *(settings, self._sdk.version),
+            settings,
+            self._sdk.version,
             container="model.dlc",
             duration_s=duration_s,
             input_raw=frame,
@@ -173,9 +177,11 @@ class SnpeBoard:
         last = f"{output}/Result_{self._count - 1}"
         looked = self._transport.run(["test", "-d", last], timeout_s=_TIMEOUT_S)
         if looked.code != 0:
+            begun = processed_inputs(finished.stdout)
             raise PersondetError(
                 f"snpe-net-run of {self._sdk.name} ended well on {self.name} but left no {last}: "
-                f"expected results of {self._count} inputs{_said(finished)}"
+                f"expected results of {self._count} inputs, of which it began {begun}"
+                f"{_said(finished)}"
             )
 
     def _outputs(self, output: str, local: Path) -> dict[str, np.ndarray]:

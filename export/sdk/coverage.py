@@ -132,6 +132,14 @@ names one a line, absolute on the host, relative to the folder of the run on a d
 inputs are `name:=path`. A list has no quoting, so that the tools run in a temporary folder on plain
 names, and a folder with blanks in its path is named by a link. Outputs are read by the spec: a file
 of another size is an error, not another shape.
+
+Name both outputs in runs of your own, as several versions write only the last one, and read them
+with `persondet decode`:
+
+```
+snpe-net-run --container model.dlc --input_list list.txt --set_output_tensors scores,boxes
+persondet decode output/ --spec model.dlc --images pictures/ --out boxes/
+```
 """
 
 _IN_A_CELL = """## Options by tool and version

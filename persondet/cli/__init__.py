@@ -36,6 +36,7 @@ COMMANDS = {
     "convert": ("convert", "ONNX to DLC."),
     "quantize": ("quantize", "ONNX and calibration pictures to a quantized DLC."),
     "detect": ("detect", "Find persons or heads in pictures."),
+    "decode": ("decode", "Boxes from the raw outputs of your own snpe-net-run."),
     "live": ("live", "Find persons or heads in a video or a camera."),
     "anchors": ("anchors", "Statistics of annotated boxes, and anchors that fit them."),
     "info": ("info", "Parameters, MACs and memory, layer by layer."),

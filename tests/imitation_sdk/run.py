@@ -1,4 +1,10 @@
-"""snpe-net-run and snpe-throughput-net-run."""
+"""An imitation of snpe-net-run and snpe-throughput-net-run: their texts by logs of real runs.
+
+It shows that what we ask of them and read of them fits those logs. It cannot show that a real tool
+takes a file of ours, what a chip computes or how fast: outputs are onnxruntime's, times this
+machine's. Which outputs a version gives by default is not known of every one; this one always gives
+the last alone, as some do.
+"""
 
 import json
 import os
@@ -26,6 +32,9 @@ RUNTIMES = {
     "dsp": "dsp_fixed8_tf",
     "aip": "aip_fixed8_tf",
 }
+# Texts were seen of 2.14 (older), 2.22 (names of graphs) and 2.46 (the inputs on one line).
+_GRAPHS_SINCE = (2, 22)
+_ONE_LINE_SINCE = (2, 46)
 _NEED_ACCELERATOR = ("dsp_fixed8_tf", "aip_fixed8_tf")
 
 
@@ -45,7 +54,8 @@ def net_run(version: str, options: Options, fault: str, library: Path) -> None:
     _require_runtime(runtime, entries, version, library)
     listed = path(options, "input_list")
     assert listed is not None
-    inputs = read_input_list(listed)
+    is_2x = numbers(version) >= (2, 0)
+    inputs = read_input_list(listed, marks="#%" if is_2x else "#")
     begun = time.perf_counter()
     network = _network(container, entries, options, inputs)
     init_us = _since_us(begun)
@@ -53,9 +63,14 @@ def net_run(version: str, options: Options, fault: str, library: Path) -> None:
     native_in, native_out = (f"use_native_{kind}_files" in options for kind in ("input", "output"))
     native = {item.name: network.types[item.name].dtype for item in network.inputs}
     run_us = []
+    names_graphs = numbers(version) >= _GRAPHS_SINCE
+    if names_graphs:
+        print(f"\nProcessing graph : {container.stem}")
+    if is_2x and runtime in _NEED_ACCELERATOR:  # nothing here makes caches
+        print("No cache record in the DLC matches the target device (HTP_V68_SM7325_2MB).")
     for index, files in enumerate(inputs.feeds):
-        print("Processing DNN input(s):")
-        print("\n".join(map(str, files.values())))
+        separator = " " if numbers(version) >= _ONE_LINE_SINCE else "\n"
+        print(separator.join(("Processing DNN input(s):", *map(str, files.values()))))
         feed = read_feed(files, network.inputs, native=native if native_in else None)
         if native_in:
             feed = {name: network.types[name].real(array) for name, array in feed.items()}
@@ -72,7 +87,9 @@ def net_run(version: str, options: Options, fault: str, library: Path) -> None:
         layers = list(network.layers) if level in ("detailed", "linting") else []
         target = output_dir / "SNPEDiag_0.log"
         write_log(target, version, runtime, init_us, average_us, layers, fault)
-    if numbers(version) >= (2, 0):
+    if names_graphs:
+        print(f"Successfully executed graph {container.stem}")
+    elif is_2x:
         print("Successfully executed!")
 
 
@@ -199,6 +216,8 @@ def _network(
         asked += [layers[name] for name in inputs.layers]
         if "debug" in options:
             asked = list(layers.values())
+    if not asked:
+        asked = open_network(container, entries, ()).names[-1:]
     return open_network(container, entries, list(dict.fromkeys(asked)))
 
 
