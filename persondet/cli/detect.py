@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,12 @@ from persondet.wording import counted
     help="Write COCO results. Image ids: the numbers in the files' names where all are distinct "
     "numbers, otherwise 1, 2, ... in the order of the pictures.",
 )
+@click.option(
+    "--coco-like",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Number images and classes in the --coco results as this COCO JSON does.",
+)
 @detection_options
 @click.option("--net_type", metavar="MODEL", help="MODEL, as the original project spells it.")
 @click.option("--test_path", metavar="PATH", help="PATHS, as the original project spells it.")
@@ -37,6 +43,7 @@ def command(
     out: Path | None,
     as_json: bool,
     coco: Path | None,
+    coco_like: Path | None,
     score_threshold: float | None,
     nms_iou: float | None,
     top_k: int | None,
@@ -54,6 +61,7 @@ def command(
     """
     from persondet.cli.opening import open_model
     from persondet.cli.progress import progress_bar
+    from persondet.data.coco_numbering import read_coco_numbering
     from persondet.images import write_image_rgb
     from persondet.models import resolve_model
     from persondet.sidecar import check_destination, check_folder
@@ -63,13 +71,18 @@ def command(
 
     model, paths = model_and_paths(arguments, net_type, test_path)
     pictures = _pictures(paths, out)
+    if coco_like is not None and coco is None:
+        raise click.UsageError("--coco-like numbers the results of --coco FILE; give both")
     if coco is not None:
-        specs = [] if spec_path is None else [spec_path]
-        check_destination(coco, ".json", inputs=[resolve_model(model), *specs, *pictures])
+        given = [path for path in (spec_path, coco_like) if path is not None]
+        check_destination(coco, ".json", inputs=[resolve_model(model), *given, *pictures])
     if out is not None:
         check_folder(out)
     drawings = [None] * len(pictures) if out is None else _drawings(pictures, out)
-    image_ids = output.coco_image_ids(pictures)
+    image_ids: Sequence[int | str | None] = output.coco_image_ids(pictures)
+    numbering = None if coco_like is None else read_coco_numbering(coco_like)
+    if numbering is not None:
+        image_ids = numbering.of_images(pictures)
     results, done = [], 0
     # Lines that appear on the terminal are progress enough.
     piped = not sys.stdout.isatty()
@@ -79,6 +92,7 @@ def command(
     ):
         detector = Detector(backend, score_threshold, nms_iou, top_k, classes)
         names = backend.spec.class_names
+        category_ids = None if numbering is None else numbering.of_classes(names)
         for index, image_rgb in _readable(pictures, advance):
             detections = detector(image_rgb)
             found = output.found_record(image_rgb.shape[:2], detections, names)
@@ -88,14 +102,31 @@ def command(
                 click.echo(output.json_line({"path": str(pictures[index]), **found}))
             else:
                 click.echo(_line(pictures[index], found["detections"], drawing))
-            results += output.coco_results(found, image_ids[index], pictures[index].name)
+            if (image_id := image_ids[index]) is not None:
+                results += output.coco_results(
+                    found, image_id, pictures[index].name, category_ids=category_ids
+                )
             done += 1
     if coco is not None:
         output.write_coco_results(coco, results)
         click.echo(f"COCO results of {counted(done, 'picture')}: {coco}", err=True)
+        for note in _not_numbered(image_ids, category_ids, names):
+            click.echo(f"note: {coco_like} {note}", err=True)
     if done < len(pictures):
         of = counted(len(pictures), "picture")
         raise InputError(f"{len(pictures) - done} of {of} could not be read; see above")
+
+
+def _not_numbered(
+    image_ids: Sequence[object], category_ids: Mapping[int, object] | None, names: Sequence[str]
+) -> Iterator[str]:
+    """What the results lack because the JSON that numbers them does not list it."""
+    if unlisted := sum(image_id is None for image_id in image_ids):
+        yield f"does not list {counted(unlisted, 'picture')}: left out of the results"
+    if category_ids is not None:
+        unknown = [name for i, name in enumerate(names) if i > 0 and i not in category_ids]
+        if unknown:
+            yield f"has no category {', '.join(unknown)}: left out of the results"
 
 
 def model_and_paths(

@@ -2,16 +2,17 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from persondet.cli.options import NAMES
+from persondet.cli.options import NAMES, images_root_option
 
 if TYPE_CHECKING:
     from persondet.data.samples import DataSet
+    from persondet.data.sources import Source
     from persondet.networks.ssd import SSD
     from persondet.spec import DetectorSpec
     from persondet.training.config import TrainConfig
@@ -22,6 +23,7 @@ _RECALIBRATION_PICTURES = 192
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@images_root_option
 @click.option(
     "--model",
     help="A network (f38 for short), or a spec's JSON. [default: what --init is]",
@@ -57,6 +59,7 @@ _RECALIBRATION_PICTURES = 192
 @click.option("--resume", is_flag=True, help="Go on where a run into --out was interrupted.")
 def command(
     data: tuple[str, ...],
+    images_root: Path | None,
     model: str | None,
     val: tuple[str, ...],
     out: Path,
@@ -68,7 +71,8 @@ def command(
     resume: bool,
     **overrides: Any,
 ) -> None:
-    """Train a detector on DATA: FORMAT:ANNOTATIONS:IMAGES, such as coco:train.json:images/.
+    """Train a detector on DATA: FORMAT:ANNOTATIONS:IMAGES, such as coco:train.json:images/, or
+    train.json for short.
 
     Writes into --out: best.pth (by AP50 on --val; its score threshold is that of the best F1
     there), last.pth, state.pt to --resume from, log.jsonl, curves.png, config.json, and scalars for
@@ -83,7 +87,7 @@ def command(
     from persondet.cli.opening import open_spec
     from persondet.cli.progress import progress_bar
     from persondet.data.cleaning import with_small_ignored
-    from persondet.data.sources import open_datasets
+    from persondet.data.sources import open_datasets, parse_sources
     from persondet.data.summary import summary_lines
     from persondet.networks import build_network
     from persondet.sidecar import replacing
@@ -97,7 +101,9 @@ def command(
     config = _config(config_path, overrides)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     shard, shards = _join_processes(device)
-    training_set = open_datasets(data, spec.class_names[1:], keep_unlabelled=bool(teacher))
+    sources = parse_sources((*data, *val), images_root)
+    training, validation = sources[: len(data)], sources[len(data) :]
+    training_set = open_datasets(training, spec.class_names[1:], keep_unlabelled=bool(teacher))
     network = build_network(spec)
     taught_by = _teacher(teacher, spec, device) if teacher else None
     notes = [] if resume else _start(network, init, training_set, spec, config)
@@ -106,6 +112,7 @@ def command(
     origin = {
         "data": list(data),
         "val": list(val),
+        "images_root": None if images_root is None else str(images_root),
         "init": init,
         "teacher": teacher,
         "images": len(training_set.samples),
@@ -120,7 +127,7 @@ def command(
         seen = with_small_ignored(training_set, spec.input_size_hw, config.min_side_px)
         for line in (*summary_lines(seen), *notes, text):
             click.echo(line, err=True)
-    evaluate = _evaluator(val, spec, device) if val and shard == 0 else None
+    evaluate = _evaluator(validation, spec, device) if val and shard == 0 else None
     batches = len(training_set.samples) * config.epochs // config.batch_size
     with (
         scalar_log(out, shown=shard == 0) as log_scalars,
@@ -231,13 +238,18 @@ def _teacher(model: str, spec: "DetectorSpec", device: str) -> "Teacher":
 
 
 def _evaluator(
-    val: tuple[str, ...], spec: "DetectorSpec", device: str
+    val: "Sequence[Source]", spec: "DetectorSpec", device: str
 ) -> Callable[[Any], Mapping[str, float]]:
     from benchmarks.evaluation.truth import truth_of
     from benchmarks.evaluation.validation import validator
-    from persondet.data.sources import open_datasets
+    from persondet.data.merging import merged, with_classes
+    from persondet.data.sources import read_dataset
 
-    truth = truth_of(open_datasets(val, spec.class_names[1:]), spec.class_names)
+    # A class that the validation data lacks is not evaluated.
+    annotated = with_classes(merged([read_dataset(one) for one in val]), spec.class_names[1:])
+    truth = truth_of(annotated, spec.class_names)
+    for note in truth.notes:
+        click.echo(f"note: {note}", err=True)
     return validator(truth, spec, device)
 
 
