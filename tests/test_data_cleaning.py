@@ -12,7 +12,7 @@ from data_files import app1, tiff, write_picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persondet.data.cleaning import as_ground_truth, cleaned, with_small_ignored
+from persondet.data.cleaning import cleaned, with_small_ignored
 from persondet.data.picture_size import displayed_size_hw
 from persondet.data.samples import DataSet, Sample, make_sample
 from persondet.data.sizes import sides_at_network_scale

@@ -144,18 +144,21 @@ def evaluate(
         classes=tuple(summaries),
         tallies=tallies,
         data_notes=truth.notes,
-        limit_notes=tuple(_limit_note(of_class) for of_class in classes if any(of_class.crowded)),
+        limit_notes=tuple(note for of_class in classes for note in _limit_notes(of_class)),
     )
 
 
-def _limit_note(of_class: _ClassTallies) -> str:
+def _limit_notes(of_class: _ClassTallies) -> list[str]:
+    """What COCO's limit of detections costs, if an image has more boxes or AP50 shows it."""
     detections, boxes = of_class.crowded
     unlimited = coco_average_precision(counts(of_class.at_50, set_itself(of_class.at_50)))[0]
-    return (
+    if not boxes and f"{unlimited:.3f}" == f"{of_class.coco.ap50:.3f}":
+        return []
+    return [
         f"{of_class.name}: AP, AP50 and AP75 count the {MAX_DETECTIONS} best detections per image, "
-        f"as COCO does; {counted(detections, 'image')} with more of them, {boxes} with more boxes "
-        f"to be found; counting all, AP50 is {unlimited:.3f}"
-    )
+        f"as COCO does: {counted(detections, 'image')} with more detections, {boxes} with more "
+        f"boxes to be found; counting all, AP50 is {unlimited:.3f}"
+    ]
 
 
 def _check_sizes(pictures: Sequence[TruthPicture], found: Sequence[FoundPicture]) -> None:
