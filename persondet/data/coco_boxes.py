@@ -146,8 +146,9 @@ def _check_not_corners(boxes: Sequence[CocoBox], entries: CocoEntries) -> None:
     if not ((xywh[:, 2:] > xywh[:, :2]) & (xywh[:, 2:] <= image_wh + 1)).all():
         return
     areas = np.array([np.nan if box.area_px is None else box.area_px for box in solid])
-    as_corners = np.isclose(areas, (xywh[:, 2:] - xywh[:, :2]).prod(axis=1), rtol=_SAME_AREA)
-    as_sides = np.isclose(areas, xywh[:, 2:].prod(axis=1), rtol=_SAME_AREA)
+    with np.errstate(over="ignore"):  # numbers that are no pixels
+        as_corners = np.isclose(areas, (xywh[:, 2:] - xywh[:, :2]).prod(axis=1), rtol=_SAME_AREA)
+        as_sides = np.isclose(areas, xywh[:, 2:].prod(axis=1), rtol=_SAME_AREA)
     by_area = as_corners & ~as_sides
     far = (xywh[:, :2] + xywh[:, 2:] > _FAR_BEYOND * image_wh).any(axis=1)
     if 2 * by_area.sum() > len(solid):
