@@ -13,7 +13,7 @@ from persondet.errors import InputError
 from persondet.sidecar import replacing
 
 SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
 )
 MAX_FILE_BYTES = 1 << 29  # no camera writes a picture this large; a video taken for one may be

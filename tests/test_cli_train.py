@@ -271,3 +271,15 @@ def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
     assert [record["epoch"] for record in log] == [1, 2]
     assert log[-1]["step"] == 4  # 8 pictures, 2 a process and step, 2 epochs
     load_checkpoint(out / "last.pth")
+
+
+def test_validation_data_in_the_short_form_must_be_whole(folder: Path, tmp_path: Path) -> None:
+    record = json.loads((folder / "data.json").read_text())
+    record["images"].append({"id": 99, "file_name": "missing.png"})
+    (tmp_path / "val.json").write_text(json.dumps(record))
+    options = ["--model", str(folder / "spec.json"), "--out", str(tmp_path / "run")]
+    options += ["--val", str(tmp_path / "val.json"), "--images-root", str(folder)]
+    result = CliRunner().invoke(command, [str(folder / "data.json"), *options, "--device", "cpu"])
+    assert isinstance(result.exception, InputError), result.output
+    assert "1 of the 9 pictures of" in str(result.exception)
+    assert "data.json: 8 pictures, 0 without boxes; boxes: 8 head" in result.stderr

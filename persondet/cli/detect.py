@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     help="Write COCO results. Image ids: the numbers in the files' names where all are distinct "
     "numbers, otherwise 1, 2, ... in the order of the pictures.",
 )
+@click.option(
+    "--coco-like",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Number images and classes in the --coco results as this COCO JSON does.",
+)
 @detection_options
 @click.option("--net_type", metavar="MODEL", help="MODEL, as the original project spells it.")
 @click.option("--test_path", metavar="PATH", help="PATHS, as the original project spells it.")
@@ -42,6 +48,7 @@ def command(
     out: Path | None,
     as_json: bool,
     coco: Path | None,
+    coco_like: Path | None,
     score_threshold: float | None,
     nms_iou: float | None,
     top_k: int | None,
@@ -65,7 +72,12 @@ def command(
     pictures = _pictures(paths, out)
     specs = [] if spec_path is None else [spec_path]
     report = PictureReport(
-        pictures, out=out, as_json=as_json, coco=coco, inputs=[resolve_model(model), *specs]
+        pictures,
+        out=out,
+        as_json=as_json,
+        coco=coco,
+        coco_like=coco_like,
+        inputs=[resolve_model(model), *specs],
     )
     with contextlib.closing(open_model(model, spec_path, threads)) as backend:
         detector = Detector(backend, score_threshold, nms_iou, top_k, classes)
@@ -77,8 +89,9 @@ def command(
 class PictureReport:
     """What `detect` and `decode` write of detections: lines, drawings, COCO results.
 
-    out: folder of the drawings; coco: file of the results; None for none. inputs: files beside the
-    pictures that must not be overwritten. Raises InputError for a place that cannot be written to.
+    out: folder of the drawings; coco: file of the results; None for none. coco_like: a JSON that
+    numbers the images and classes of the results. inputs: files beside the pictures that must not
+    be overwritten. Raises InputError for a place that cannot be written to.
     """
 
     def __init__(
@@ -88,18 +101,25 @@ class PictureReport:
         out: Path | None,
         as_json: bool,
         coco: Path | None,
+        coco_like: Path | None = None,
         inputs: Sequence[Path],
     ) -> None:
+        from persondet.data.coco_numbering import read_coco_numbering
         from persondet.sidecar import check_destination, check_folder
 
+        if coco_like is not None and coco is None:
+            raise click.UsageError("--coco-like numbers the results of --coco FILE; give both")
         if coco is not None:
-            check_destination(coco, ".json", inputs=[*inputs, *pictures])
+            given = [*inputs, *([] if coco_like is None else [coco_like])]
+            check_destination(coco, ".json", inputs=[*given, *pictures])
         if out is not None:
             check_folder(out)
         self._pictures = pictures
         self._drawings = [None] * len(pictures) if out is None else _drawings(pictures, out)
         self._as_json = as_json
         self._coco = coco
+        self._coco_like = coco_like
+        self._numbering = None if coco_like is None else read_coco_numbering(coco_like)
 
     def write(
         self,
@@ -114,7 +134,11 @@ class PictureReport:
         from persondet.cli.progress import progress_bar
         from runtime import output
 
-        image_ids = output.coco_image_ids(self._pictures)
+        image_ids: Sequence[int | str | None] = output.coco_image_ids(self._pictures)
+        category_ids = None
+        if self._numbering is not None:
+            image_ids = self._numbering.of_images(self._pictures)
+            category_ids = self._numbering.of_classes(class_names)
         results: list[dict[str, Any]] = []
         done = 0
         # Lines that appear on the terminal are progress enough.
@@ -124,12 +148,15 @@ class PictureReport:
                 found = self._write_one(
                     index, image_rgb, detections_in(index, image_rgb), class_names
                 )
-                name = self._pictures[index].name
-                results += output.coco_results(found, image_ids[index], name)
+                if (image_id := image_ids[index]) is not None:
+                    name = self._pictures[index].name
+                    results += output.coco_results(found, image_id, name, category_ids=category_ids)
                 done += 1
         if self._coco is not None:
             output.write_coco_results(self._coco, results)
             click.echo(f"COCO results of {counted(done, 'picture')}: {self._coco}", err=True)
+            for note in _not_numbered(image_ids, category_ids, class_names):
+                click.echo(f"note: {self._coco_like} {note}", err=True)
         if done < len(self._pictures):
             missing = len(self._pictures) - done
             of = counted(len(self._pictures), "picture")
@@ -163,6 +190,18 @@ def echo_found(
         click.echo(output.json_line({"path": str(path), **found}))
     else:
         click.echo(_line(path, found["detections"], drawing))
+
+
+def _not_numbered(
+    image_ids: Sequence[object], category_ids: Mapping[int, object] | None, names: Sequence[str]
+) -> Iterator[str]:
+    """What the results lack because the JSON that numbers them does not list it."""
+    if unlisted := sum(image_id is None for image_id in image_ids):
+        yield f"does not list {counted(unlisted, 'picture')}: left out of the results"
+    if category_ids is not None:
+        unknown = [name for i, name in enumerate(names) if i > 0 and i not in category_ids]
+        if unknown:
+            yield f"has no category {', '.join(unknown)}: left out of the results"
 
 
 def model_and_paths(

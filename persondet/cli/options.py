@@ -29,6 +29,14 @@ class CommaSeparated(click.ParamType):
 NAMES = CommaSeparated(click.STRING)
 NUMBERS = CommaSeparated(click.FLOAT)
 
+# For commands that take a data set as DATA or --data.
+images_root_option = click.option(
+    "--images-root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder that the file names of a FILE.json start from. Default: the file's own.",
+)
+
 _THRESHOLD_OPTIONS = (
     click.option("--score-threshold", type=float, help="0 to 1. Default: the model's own."),
     click.option(

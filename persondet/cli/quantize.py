@@ -30,8 +30,9 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 @click.option(
     "--calib",
     type=click.Path(path_type=Path),
-    metavar="DIR|LIST|VIDEO",
-    help="the calibration set: a folder of pictures, a text file with one a line, or a video",
+    metavar="DIR|LIST|VIDEO|DATA",
+    help="the calibration set: a folder of pictures, a text file with one a line, a video, or a "
+    "data set as `train` takes it",
 )
 @click.option(
     "--encodings",

@@ -1,18 +1,19 @@
 """`persondet train`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from persondet.cli.options import NAMES
+from persondet.cli.options import NAMES, images_root_option
 from persondet.errors import InputError
 
 if TYPE_CHECKING:
     from benchmarks.evaluation.truth import Truth
     from persondet.data.samples import DataSet
+    from persondet.data.sources import Source
     from persondet.networks.ssd import SSD
     from persondet.spec import DetectorSpec
     from persondet.training.config import TrainConfig
@@ -24,6 +25,7 @@ _RECALIBRATION_PICTURES = 192
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@images_root_option
 @click.option(
     "--model",
     help="A network (f38 for short), or a spec's JSON. [default: what --init is]",
@@ -64,6 +66,7 @@ _RECALIBRATION_PICTURES = 192
 )
 def command(
     data: tuple[str, ...],
+    images_root: Path | None,
     model: str | None,
     val: tuple[str, ...],
     out: Path,
@@ -76,7 +79,8 @@ def command(
     overwrite: bool,
     **overrides: Any,
 ) -> None:
-    """Train a detector on DATA: FORMAT:ANNOTATIONS:IMAGES, such as coco:train.json:images/.
+    """Train a detector on DATA: FORMAT:ANNOTATIONS:IMAGES, such as coco:train.json:images/, or
+    train.json for short.
 
     Writes into --out: best.pth (by AP50 on --val; its score threshold is that of the best F1
     there), last.pth, state.pt to --resume from, log.jsonl, curves.png, config.json, and scalars for
@@ -86,7 +90,7 @@ def command(
     import dataclasses
 
     from persondet.cli.opening import open_spec
-    from persondet.data.sources import open_datasets
+    from persondet.data.sources import open_datasets, parse_sources
     from persondet.training.run_folder import check_run_folder
 
     if resume and overwrite:
@@ -101,16 +105,19 @@ def command(
     spec = open_spec(model) if model else _spec_of(init)
     if classes:
         spec = dataclasses.replace(spec, class_names=("background", *classes))
-    training_set = open_datasets(data, spec.class_names[1:], keep_unlabelled=bool(teacher))
+    sources = parse_sources((*data, *val), images_root)
+    training, validation = sources[: len(data)], sources[len(data) :]
+    training_set = open_datasets(training, spec.class_names[1:], keep_unlabelled=bool(teacher))
     origin = {
         "data": list(data),
         "val": list(val),
+        "images_root": None if images_root is None else str(images_root),
         "init": init,
         "teacher": teacher,
         "images": len(training_set.samples),
         "boxes": training_set.num_boxes,
     }
-    truth = _truth(val, spec) if val and writes else None
+    truth = _truth(validation, spec) if val and writes else None
 
     import torch
 
@@ -301,11 +308,17 @@ def _teacher(model: str, spec: "DetectorSpec", device: str) -> "Teacher":
     return Teacher(checkpoint.network, checkpoint.spec, spec, device)
 
 
-def _truth(val: tuple[str, ...], spec: "DetectorSpec") -> "Truth":
+def _truth(val: "Sequence[Source]", spec: "DetectorSpec") -> "Truth":
     from benchmarks.evaluation.truth import truth_of
-    from persondet.data.sources import open_datasets
+    from persondet.data.merging import merged, with_classes
+    from persondet.data.sources import read_dataset
 
-    return truth_of(open_datasets(val, spec.class_names[1:]), spec.class_names)
+    # A class that the validation data lacks is not evaluated.
+    annotated = with_classes(merged([read_dataset(one) for one in val]), spec.class_names[1:])
+    truth = truth_of(annotated, spec.class_names)
+    for note in truth.notes:
+        click.echo(f"note: {note}", err=True)
+    return truth
 
 
 def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:

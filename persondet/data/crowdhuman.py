@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from persondet.data.plain_values import plain_flag
 from persondet.data.report import Report
 from persondet.data.samples import (
     BACKGROUND,
@@ -80,4 +81,4 @@ def _is_ignored(item: Mapping[str, Any], kind: str) -> bool:
 
 
 def _says_ignore(item: Mapping[str, Any], key: str) -> bool:
-    return bool((item.get(key) or {}).get("ignore", 0))
+    return plain_flag((item.get(key) or {}).get("ignore"))
