@@ -1,6 +1,7 @@
 """ONNX and calibration pictures to a quantized DLC, through an SDK's own tools."""
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,7 +130,7 @@ def write_calibration(
         images = _counted(calibration, advance)
         paths = write_inputs(images, spec, folder, native=native, names=names)
         listed = folder / LIST_NAME
-        listed.write_text(input_list(place / path.name for path in paths), encoding="utf-8")
+        listed.write_bytes(os.fsencode(input_list(place / path.name for path in paths)))
     except OSError as error:
         raise InputError(
             f"cannot write the calibration files into {folder}: {error.strerror}; they need "

@@ -15,6 +15,7 @@ from importlib import import_module
 from persondet import __version__
 from persondet.cli.interruption import Interruption, interrupt_by
 from persondet.errors import InputError, PersondetError, missing_package
+from persondet.terminal import guard_standard_streams
 
 interrupt_by(signal.SIGINT)  # from here on: a traceback out of click's import helps nobody
 
@@ -73,6 +74,9 @@ def cli() -> None:
 
     A MODEL is a .pth, .onnx or .dlc file, or a name that `persondet models` lists.
     """
+    from persondet.cli.notes import say_notes_of_the_log
+
+    say_notes_of_the_log()
 
 
 def main() -> None:
@@ -85,6 +89,7 @@ def main() -> None:
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)  # a crash in native code says at least where it was
     interrupt_by(signal.SIGTERM, signal.SIGHUP)
+    guard_standard_streams()
     try:
         code = _run()
     except OSError as error:
@@ -102,7 +107,8 @@ def _run() -> int:
             raise InputError("standard output is closed; to see nothing, send it to /dev/null")
         if "_PERSONDET_COMPLETE" in os.environ:
             cli.main(prog_name="persondet")  # completes the shell's line and exits
-        with cli.make_context("persondet", sys.argv[1:]) as context:
+        # color: click must not take escapes out of a name, which `Printable` shows, only for pipes.
+        with cli.make_context("persondet", sys.argv[1:], color=True) as context:
             cli.invoke(context)
         sys.stdout.flush()
     except click.ClickException as error:

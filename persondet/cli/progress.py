@@ -4,6 +4,8 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
+from persondet.terminal import guard, unguarded
+
 
 @contextlib.contextmanager
 def progress_bar(
@@ -27,8 +29,11 @@ def progress_bar(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(file=unguarded(sys.stderr))
     # Standard output is the machine's: rich must not move what is printed there to the bar's side.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
+    with (
+        Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress,
+        contextlib.redirect_stderr(guard(sys.stderr)),  # by now rich's, which obeys escapes
+    ):
         task = progress.add_task(label, total=total)
         yield lambda: progress.advance(task)

@@ -1,6 +1,5 @@
 """The half of `persondet quantize` that goes through an SDK."""
 
-import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persondet.cli.sdk_options import SdkChoice, dry_run_input, echo_dry_run, echo_sdk_dlc
+from persondet.terminal import shell_line
 from persondet.wording import counted
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
         quantize_plan(intent, version, tools, dlc=plain, input_list=listed, output=output),
     ]
     if raw_files is None:
-        words = shlex.join(("--dry-run", "--calib", "DIR", "--raw-files", str(folder)))
+        words = shell_line(("--dry-run", "--calib", "DIR", "--raw-files", str(folder)))
         comments = [f"the list and its files come from `persondet quantize ... {words}`"]
     elif job.calib is None:
         raise click.UsageError("--raw-files needs --calib DIR|LIST|VIDEO")
