@@ -26,13 +26,14 @@ def _take_texts_plainly(figure: "Figure") -> None:
     from matplotlib.axis import Axis
     from matplotlib.text import Text
 
-    ticks = {
-        label
+    of_axes = {
+        text
         for axis in figure.findobj(Axis)
         if isinstance(axis, Axis)
-        for label in axis.get_ticklabels(which="both")
+        for text in axis.findobj(Text)
+        if text is not axis.label
     }
     for text in figure.findobj(Text):
-        if isinstance(text, Text) and text not in ticks:
+        if isinstance(text, Text) and text not in of_axes:
             text.set_parse_math(False)
             text.set_text(printable(text.get_text()))
