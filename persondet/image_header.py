@@ -167,13 +167,13 @@ _WEBP_SIZES = {b"VP8X": _webp_canvas, b"VP8 ": _webp_lossy, b"VP8L": _webp_lossl
 
 def _avif(file: BinaryIO) -> ImageHeader | None:
     """Read the properties of the primary item (ISO/IEC 23008-12). Its EXIF turns nothing."""
-    boxes = dict(_boxes(file.read()))
+    boxes = dict(iso_boxes(file.read()))
     if b"avif" not in boxes[b"ftyp"] and b"avis" not in boxes[b"ftyp"]:
         return None
-    meta = dict(_boxes(boxes[b"meta"][4:]))
+    meta = dict(iso_boxes(boxes[b"meta"][4:]))
     primary = int.from_bytes(meta[b"pitm"][4 : 8 if meta[b"pitm"][0] else 6], "big")
-    parts = list(_boxes(meta[b"iprp"]))
-    properties = list(_boxes(dict(parts)[b"ipco"]))
+    parts = list(iso_boxes(meta[b"iprp"]))
+    properties = list(iso_boxes(dict(parts)[b"ipco"]))
     sizes = [struct.unpack(">II", body[4:12]) for kind, body in properties if kind == b"ispe"]
     numbers = [n for kind, body in parts if kind == b"ipma" for n in _associated(body, primary)]
     associated = [properties[number - 1] for number in numbers if number]
@@ -199,7 +199,7 @@ def _associated(ipma: bytes, item: int) -> list[int]:
     return []
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def iso_boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield type and content of each ISO box."""
     at = 0
     while at + 8 <= len(data):

@@ -69,14 +69,15 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Take a PyTorch SSD person or head detector to Qualcomm SNPE DLC.
 
     A MODEL is a .pth, .onnx or .dlc file, or a name that `persondet models` lists.
     """
-    from persondet.cli.notes import say_notes_of_the_log
+    from persondet.cli.notes import notes_of_the_log
 
-    say_notes_of_the_log()
+    context.with_resource(notes_of_the_log())
 
 
 def main() -> None:

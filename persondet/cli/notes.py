@@ -1,6 +1,8 @@
 """What the library's log says, as the notes of the command line."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 import click
 
@@ -20,8 +22,12 @@ class _Notes(logging.Handler):
             click.echo(f"note: {message}", err=True)
 
 
-def say_notes_of_the_log() -> None:
-    """Have what the logger `persondet` says printed on standard error, each note once."""
-    log = logging.getLogger("persondet")
-    log.handlers[:] = [_Notes()]
-    log.propagate = False
+@contextlib.contextmanager
+def notes_of_the_log() -> Iterator[None]:
+    """While the block runs, print what the logger `persondet` says on standard error."""
+    log, notes = logging.getLogger("persondet"), _Notes()
+    log.addHandler(notes)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
