@@ -53,7 +53,7 @@ def run_process(
     collected: tuple[list[str], list[str]] = ([], [])
     with contextlib.ExitStack() as stack:
         given = stack.enter_context(stdin.open("rb")) if stdin else subprocess.DEVNULL
-        record = stack.enter_context(log.open("a", encoding="utf-8")) if log else None
+        record = stack.enter_context(_log_file(log)) if log else None
         if record:
             record.write(f"$ {' '.join(words)}\n")
         process = stack.enter_context(_started(words, given, env, cwd, what))
@@ -70,6 +70,11 @@ def run_process(
         if record:
             record.write(f"exit code {code}\n")
     return Finished(words, code, "".join(collected[0]), "".join(collected[1]))
+
+
+def _log_file(log: Path) -> IO[str]:
+    """UTF-8 whatever the names in a command are."""
+    return log.open("a", encoding="utf-8", errors="backslashreplace")
 
 
 @contextlib.contextmanager

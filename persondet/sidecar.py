@@ -21,6 +21,7 @@ from typing import Any
 import persondet
 from persondet.errors import InputError
 from persondet.spec import DetectorSpec, spec_from_dict, spec_to_dict
+from persondet.terminal import without_passwords
 
 FORMAT = "persondet-sidecar-1"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a write, which names no file
@@ -81,7 +82,7 @@ class Publication:
             "step": step,
             "artefact": _file_record(self._files[destination], destination.name),
             "inputs": [_file_record(path, path.name) for path in inputs],
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": [Path(sys.argv[0]).name, *map(without_passwords, sys.argv[1:])],
             "versions": {"persondet": persondet.__version__, **_versions(packages)},
             "spec": None if spec is None else spec_to_dict(spec),
             "details": dict(details or {}),

@@ -1,6 +1,7 @@
 """ONNX and calibration pictures to a quantized DLC, through an SDK's own tools."""
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -210,7 +211,7 @@ def write_calibration(
         paths = write_inputs(images, spec, folder, native=native, names=names)
         listed = folder / LIST_NAME
         text = input_list((place / path.name for path in paths), output_layers=output_layers)
-        listed.write_text(text, encoding="utf-8")
+        listed.write_bytes(os.fsencode(text))
     except OSError as error:
         raise InputError(
             f"cannot write the calibration files into {folder}: {error.strerror}; they need "

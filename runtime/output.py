@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from persondet.sidecar import replacing
+from persondet.terminal import UNPRINTABLE
 from runtime.detections import Detections
 
 
@@ -21,7 +22,13 @@ def found_record(
 
 
 def json_line(record: dict[str, Any]) -> str:
-    return json.dumps(record, allow_nan=False, ensure_ascii=False)
+    """Return the record as one line of JSON; letters as they are, what is unprintable as \\uXXXX.
+
+    A byte of a file name that is not UTF-8 is a lone surrogate, \\udce9, as Python's os.fsdecode
+    has it: json.loads and os.fsencode give the very name back.
+    """
+    text = json.dumps(record, allow_nan=False, ensure_ascii=False)
+    return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def coco_image_ids(paths: Sequence[Path]) -> list[int]:

@@ -16,6 +16,7 @@ from importlib import import_module
 from persondet import __version__
 from persondet.cli.interruption import Interruption, interrupt_by
 from persondet.errors import InputError, PersondetError, missing_package
+from persondet.terminal import guard_standard_streams
 
 interrupt_by(signal.SIGINT)  # from here on: a traceback out of click's import helps nobody
 
@@ -80,11 +81,15 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Take a PyTorch SSD person or head detector to Qualcomm SNPE DLC.
 
     A MODEL is a .pth, .onnx or .dlc file, or a name that `persondet models` lists.
     """
+    from persondet.cli.notes import notes_of_the_log
+
+    context.with_resource(notes_of_the_log())
 
 
 def main() -> None:
@@ -97,6 +102,7 @@ def main() -> None:
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)  # a crash in native code says at least where it was
     interrupt_by(signal.SIGTERM, signal.SIGHUP)
+    guard_standard_streams()
     try:
         code = _run()
     except OSError as error:
@@ -114,7 +120,8 @@ def _run() -> int:
             raise InputError("standard output is closed; to see nothing, send it to /dev/null")
         if "_PERSONDET_COMPLETE" in os.environ:
             cli.main(prog_name="persondet")  # completes the shell's line and exits
-        with cli.make_context("persondet", sys.argv[1:]) as context:
+        # color: click must not take escapes out of a name, which `Printable` shows, only for pipes.
+        with cli.make_context("persondet", sys.argv[1:], color=True) as context:
             cli.invoke(context)
         sys.stdout.flush()
     except click.ClickException as error:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from persondet.terminal import guard, printable, unguarded
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -70,12 +72,11 @@ class TrainingDisplay:
         self._bars.remove_task(task)
 
     def line(self, text: str) -> None:
-        """Print a line on standard output, above the bars."""
-        if self._bars is not None:
-            self._bars.stop()  # transient: this wipes them off the terminal
-        click.echo(text)
-        if self._bars is not None:
-            self._bars.start()
+        """Print a line above the bars: on standard output, unless that is the terminal too."""
+        if self._bars is None or not sys.stdout.isatty():
+            click.echo(text)
+        else:
+            self._bars.console.print(printable(text), markup=False, highlight=False)
 
 
 @contextlib.contextmanager
@@ -88,7 +89,8 @@ def training_display(*, shown: bool = True) -> Iterator[TrainingDisplay]:
         yield TrainingDisplay(bars)
 
 
-def _bars() -> "Progress":
+@contextlib.contextmanager
+def _bars() -> "Iterator[Progress]":
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -108,6 +110,10 @@ def _bars() -> "Progress":
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(file=unguarded(sys.stderr))
     # Standard output is the machine's: rich must not move what is printed there to the bar's side.
-    return Progress(*columns, console=console, transient=True, redirect_stdout=False)
+    with (
+        Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress,
+        contextlib.redirect_stderr(guard(sys.stderr)),  # by now rich's, which obeys escapes
+    ):
+        yield progress

@@ -1,6 +1,5 @@
 """The half of `persondet quantize` that goes through an SDK."""
 
-import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from persondet.cli.sdk_options import (
     echo_sdk_dlc,
     typed_options,
 )
+from persondet.terminal import shell_line
 from persondet.wording import counted
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
     ]
     comments = []
     if raw_files is None and not intent.float_fallback:
-        words = shlex.join(("--dry-run", "--calib", "DIR", "--raw-files", str(folder)))
+        words = shell_line(("--dry-run", "--calib", "DIR", "--raw-files", str(folder)))
         comments = [f"the list and its files come from `persondet quantize ... {words}`"]
     elif raw_files is not None:
         if job.calib is None:

@@ -1,7 +1,6 @@
 """What `convert` and `quantize` share about SDKs: options, the choice of a toolchain, dry runs."""
 
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from persondet.errors import InputError
+from persondet.terminal import shell_line
 
 if TYPE_CHECKING:
     from export.sdk.command_lines import Plan, Toolset
@@ -231,7 +231,7 @@ def dry_run_input(model: str, choice: SdkChoice) -> DryRunInput:
 
     onnx_path = beside(model, ".onnx")
     words = ("persondet", "export", model, "-o", str(onnx_path), "--opset", str(choice.opset))
-    return DryRunInput(shlex.join(words), onnx_path, load_checkpoint(path).spec)
+    return DryRunInput(shell_line(words), onnx_path, load_checkpoint(path).spec)
 
 
 def echo_dry_run(

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from persondet.sidecar import replacing
+from persondet.figure import save_figure
 
 _PANELS = (
     ("losses", ("classification_loss", "localisation_loss", "distillation_loss")),
@@ -32,8 +32,7 @@ def draw_curves(log: Path, destination: Path) -> Path | None:
         axes.set_ylim(bottom=0)
         if axes.lines:
             axes.legend()
-    with replacing(destination) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, destination, dpi=110, file_format="png")
     return destination
 
 
