@@ -32,14 +32,16 @@ _NOT_PICTURES = (
     (b"\x1ae\xdf\xa3", 0, "a video; `persondet live` reads videos"),
     (b"pk\x03\x04", 0, "a zip archive"),
 )
-# A complete file of the type holds this mark near its end.
-_END_MARKS = ((b"\xff\xd8\xff", b"\xff\xd9", "JPEG"), (b"\x89PNG", b"IEND", "PNG"))
+_JPEG_SCAN = 0xDA  # marker of the segment that a JPEG's pixels follow
 
 
 @functools.cache
 def quiet_opencv() -> None:
     """Keep OpenCV's own log off standard error: what fails is raised, in our words, instead."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if logging := getattr(cv2.utils, "logging", None):
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    else:  # before OpenCV 4.13
+        cv2.setLogLevel(0)
 
 
 def read_image_rgb(path: str | Path) -> np.ndarray:
@@ -52,12 +54,11 @@ def read_image_rgb(path: str | Path) -> np.ndarray:
     Raises InputError naming the file where it is missing, not a picture, cut off or too large.
     """
     data = _read_bytes(Path(path))
-    for begin, end, kind in _END_MARKS:
-        if data.startswith(begin) and data.rfind(end) < 0:
-            raise InputError(
-                f"cannot read the picture {path}: the {kind} file is cut off after {len(data)} "
-                "bytes; copy or download it again"
-            )
+    if kind := _cut_off_kind(data):
+        raise InputError(
+            f"cannot read the picture {path}: the {kind} file is cut off after {len(data)} "
+            "bytes; copy or download it again"
+        )
     quiet_opencv()
     try:
         image_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -72,6 +73,32 @@ def read_image_rgb(path: str | Path) -> np.ndarray:
             f"found {_what_it_is(data)}"
         )
     return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
+
+
+def _cut_off_kind(data: bytes) -> str | None:
+    """Return `JPEG` or `PNG` when the file lacks the mark that ends such a file."""
+    if data.startswith(b"\x89PNG"):
+        return None if b"IEND" in data else "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return None if data.find(b"\xff\xd9", _jpeg_pixels_offset(data)) >= 0 else "JPEG"
+    return None
+
+
+def _jpeg_pixels_offset(data: bytes) -> int:
+    """Return where the pixels begin, len(data) when none do, 0 when the segments are damaged.
+
+    A thumbnail, which lies before the pixels, has an end mark of its own. OpenCV before 4.11 gives
+    a JPEG that is cut off without a word, grey below.
+    """
+    offset = 2
+    while offset + 4 <= len(data):
+        if data[offset] != 0xFF:
+            return 0
+        marker, size = data[offset + 1], int.from_bytes(data[offset + 2 : offset + 4], "big")
+        if marker == _JPEG_SCAN:
+            return offset
+        offset += 1 if marker == 0xFF else 2 + size  # 0xFF: padding
+    return len(data)
 
 
 def write_image_rgb(path: Path, image_rgb: np.ndarray) -> None:
