@@ -115,6 +115,15 @@ def network_in(sidecar: Mapping[str, Any] | None) -> str | None:
     return spec.get("network") if spec else None
 
 
+def quantized_in(sidecar: Mapping[str, Any] | None) -> bool | None:
+    """Return whether a DLC's sidecar says that it is quantized; None when it does not say."""
+    if not sidecar:
+        return None
+    details = sidecar.get("details")
+    told = details.get("quantized") if isinstance(details, dict) else None
+    return True if sidecar.get("step") == "quantize" else told
+
+
 def _of_dlc(path: Path) -> dict[str, Any]:
     from benchmarks.dlc_layers import dlc_layer_graph
     from runtime.qairt.reader import read_dlc

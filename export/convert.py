@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export import embedded
-from export.onnx_model import load_detector_onnx
+from export.onnx_model import is_quantized, load_detector_onnx
 from export.socs import Soc
 from export.verify import DlcProof
 from persondet.sidecar import Publication, check_destination, publishing
@@ -29,7 +29,7 @@ def convert(
     Raises InputError for an ONNX that is not a detector of ours or that the HTP does not take,
     PersondetError where Qualcomm's libraries fail; then nothing is written.
     """
-    _, spec = load_detector_onnx(onnx_path)
+    model, spec = load_detector_onnx(onnx_path)
     destination = Path(destination or onnx_path.with_suffix(".dlc"))
     check_destination(destination, ".dlc", inputs=[onnx_path])
     with publishing() as publication:
@@ -38,7 +38,7 @@ def convert(
             soc=soc,
             step="convert",
             inputs=[onnx_path],
-            details={},
+            details={"quantized": is_quantized(model)},
         )
 
 

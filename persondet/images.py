@@ -53,7 +53,10 @@ _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
 @functools.cache
 def quiet_opencv() -> None:
     """Keep OpenCV's own log off standard error: what fails is raised, in our words, instead."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if logging := getattr(cv2.utils, "logging", None):
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    else:  # before OpenCV 4.13
+        cv2.setLogLevel(0)
 
 
 def read_image_rgb(path: str | Path) -> np.ndarray:

@@ -135,5 +135,5 @@ def test_without_click():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
-        "persondet: the command line needs click and rich: pip install 'persondet[cli]'"
+        "persondet: the command line needs click and rich: pip install click rich"
     ]

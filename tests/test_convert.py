@@ -81,6 +81,7 @@ def test_the_sidecar(tiny_onnx, tmp_path, monkeypatch) -> None:
     details = record["details"]
     assert (details["toolchain"], details["parameters"]) == ("embedded", result.proof.parameters)
     assert details["ops"] == result.proof.ops
+    assert details["quantized"] is False
     assert spec_beside(result.path) == result.spec
 
 

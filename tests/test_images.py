@@ -228,6 +228,22 @@ def with_thumbnail(data):
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:]
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("fraction", [0.5, 0.9])
+def test_the_end_of_a_thumbnail_is_not_the_end(tmp_path, image_rgb, progressive, fraction) -> None:
+    """OpenCV 4.10 gives such a file as a picture that is grey below."""
+    picture = Image.fromarray(image_rgb)
+    thumbnail = saved(picture.resize((16, 10)), "JPEG")
+    assert thumbnail.endswith(b"\xff\xd9")
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    data = saved(picture, "JPEG", progressive=progressive)
+    whole = data[:2] + segment + data[2:]
+    assert read(tmp_path, whole + b"appended by a phone").shape == image_rgb.shape
+    cut = whole[: 2 + len(segment) + int(fraction * len(data))]
+    with pytest.raises(InputError, match=rf"the JPEG file is cut off after {len(cut)} bytes"):
+        read(tmp_path, cut)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -24,7 +24,7 @@ try:
     import click
 except ImportError:  # a device installs runtime/ alone
     print(
-        "persondet: the command line needs click and rich: pip install 'persondet[cli]'",
+        "persondet: the command line needs click and rich: pip install click rich",
         file=sys.stderr,
     )
     sys.exit(InputError.exit_code)

@@ -127,14 +127,17 @@ def _container_at_least(path: Path) -> Iterator[None]:
         yield
     except PersondetError:
         if path.suffix == ".dlc" and path.is_file():
-            from benchmarks.figures_report import origin_lines
+            from benchmarks.figures_report import origin_lines, sidecar_lines
+            from benchmarks.model_info import quantized_in, sidecar_and_notes
             from benchmarks.tables import labelled_lines, print_to_stdout
             from runtime.qairt.container import check_container
             from runtime.qairt.generation import origin_of
 
             with contextlib.suppress(PersondetError):  # then the container is the error
-                origin = origin_of(check_container(path))
-                print_to_stdout(labelled_lines(origin_lines(origin)))
+                sidecar, notes = sidecar_and_notes(path)
+                origin = origin_of(check_container(path), is_quantized=quantized_in(sidecar))
+                lines = [*origin_lines(origin), *sidecar_lines(sidecar)]
+                print_to_stdout(labelled_lines([*lines, *(("Note", note) for note in notes)]))
         raise
 
 
