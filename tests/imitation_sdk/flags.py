@@ -361,6 +361,7 @@ _THROUGHPUT = (
         _flag(name, 1)
         for name in (
             *("--iterations", "--input_raw", "--json", "--fixed_fps", "--groupDuration"),
+            "--platform_options",
             *("--groupSleep", "--set_output_layers", "--set_output_tensors", "--model_name"),
         )
     ),
