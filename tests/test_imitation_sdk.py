@@ -13,11 +13,12 @@ import onnx
 import pytest
 from imitation_sdk import VERSIONS, linux_target, make_sdk
 from imitation_sdk.command_line import ToolError, parse
-from imitation_sdk.dlc import commands_of, entries_of, read_graph
+from imitation_sdk.dlc import commands_of, entries_of, read_graph, write_entries
 from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 from imitation_sdk.flags import flags_of
 from imitation_sdk.layout import HOST
 
+from export.sdk.parsers.dlc_info import parse_dlc_info
 from export.sdk.parsers.net_run import processed_inputs
 from runtime.onnx_session import open_session
 
@@ -560,11 +561,12 @@ def test_the_dsp_needs_stub_and_skel_of_one_sdk(files, imitation_sdk, tmp_path, 
     skels = root / "lib" / ("dsp" if version == OLD else "hexagon-v68/unsigned")
     quantized = made[version][1]
     env = {"ADSP_LIBRARY_PATH": f"{skels};/usr/lib/rfsa/adsp;/dsp"}
-    ran = net_run(root, quantized, listed, tmp_path, "--use_dsp", target=target, env=env)
+    on_dsp = ("--use_dsp", *(("--platform_options", "unsignedPD:ON") if version == OLD else ()))
+    ran = net_run(root, quantized, listed, tmp_path, *on_dsp, target=target, env=env)
     assert ran.returncode == 0, ran.stderr
     assert ("No cache record in the DLC matches" in ran.stdout) == (version != OLD)
     env = {"ADSP_LIBRARY_PATH": f"/usr/lib/rfsa/adsp:{skels}"}  # not semicolons
-    lost = net_run(root, quantized, listed, tmp_path, "--use_dsp", target=target, env=env)
+    lost = net_run(root, quantized, listed, tmp_path, *on_dsp, target=target, env=env)
     assert (
         lost.returncode == 1 and "Failed to create transport for device, error: 1008" in lost.stderr
     )
@@ -576,6 +578,44 @@ def test_the_dsp_needs_stub_and_skel_of_one_sdk(files, imitation_sdk, tmp_path, 
             root, made[version][0], listed, tmp_path, "--use_dsp", target=target, env=env
         )
         assert "error_code=402" in plain.stderr
+
+
+def test_snpe_1_is_told_of_unsigned_libraries_and_hta(files, imitation_sdk, tmp_path):
+    _, listed, made = files
+    root = imitation_sdk(OLD)
+    more = {
+        "target": linux_target(OLD),
+        "env": {"ADSP_LIBRARY_PATH": str(root / "lib" / "dsp")},
+    }
+    signed = net_run(root, made[OLD][1], listed, tmp_path, "--use_dsp", **more)
+    assert signed.returncode == 1 and "Please use testsig" in signed.stderr
+    unsigned = ("--use_aip", "--platform_options", "unsignedPD:ON")
+    without_hta = net_run(root, made[OLD][1], listed, tmp_path, *unsigned, **more)
+    assert without_hta.returncode == 1 and "no HTA section" in without_hta.stderr
+    words = ("--input_dlc", made[OLD][0], "--input_list", listed, "--enable_hta")
+    words += ("--output_dlc", tmp_path / "h.dlc")
+    assert run_tool(root, "snpe-dlc-quantize", *words).returncode == 0
+    assert net_run(root, tmp_path / "h.dlc", listed, tmp_path, *unsigned, **more).returncode == 0
+
+
+def test_a_cache_is_for_its_outputs(files, imitation_sdk, tmp_path):
+    _, listed, made = files
+    root, cached = imitation_sdk(NEWEST), tmp_path / "c.dlc"
+    record = {"socs": ["SM8550", "QCS6490"], "outputs": ["scores", "boxes"], "version": NEWEST}
+    content = json.dumps(record).encode()
+    write_entries(cached, {**entries_of(made[NEWEST][1]), "imitation.cache": content})
+    info = parse_dlc_info(run_tool(root, "qairt-dlc-info", "-i", cached).stdout)
+    assert [cache.identifier for cache in info.caches] == ["HTP_SM8550", "HTP_QCS6490"]
+    assert info.caches[0].about == ("Graph Optimization Level: 2 (default)",)
+    more = {
+        "target": linux_target(NEWEST),
+        "env": {"ADSP_LIBRARY_PATH": str(root / "lib" / "hexagon-v68" / "unsigned")},
+    }
+    both = ("--set_output_tensors", "scores,boxes")
+    for words, is_used in ((both, True), ((), False)):
+        ran = net_run(root, cached, listed, tmp_path, "--use_dsp", *words, **more)
+        assert ran.returncode == 0, ran.stderr
+        assert ("No cache record in the DLC matches" in ran.stdout) == (not is_used)
 
 
 def test_diagview_of_both_families(files, imitation_sdk, tmp_path):

@@ -113,8 +113,7 @@ class SnpeBoard:
         """
         check_settings(settings, self._sdk.version)
         words = net_run_words(
-            settings,
-            self._sdk.version,
+            *(settings, self._sdk.version),
             container="model.dlc",
             input_list="inputs/list.txt",
             output_dir="output",
@@ -143,8 +142,7 @@ class SnpeBoard:
         check_settings(settings, self._sdk.version)
         frame = f"inputs/{raw_name(0, 'frame')}"
         words = throughput_words(
-            settings,
-            self._sdk.version,
+            *(settings, self._sdk.version),
             container="model.dlc",
             duration_s=duration_s,
             input_raw=frame,

@@ -118,7 +118,7 @@ def throughput_words(
     input_raw: str,
     outputs: Sequence[str],
 ) -> tuple[str, ...]:
-    """The arguments of snpe-throughput-net-run, one thread. outputs: as of `net_run_words`."""
+    """The arguments of snpe-throughput-net-run, one thread."""
     words = ["--container", container, "--duration", str(duration_s)]
     words += [_THROUGHPUT_RUNTIMES[settings.runtime], "--input_raw", input_raw]
     if settings.perf_profile is not None:

@@ -1,9 +1,11 @@
 """An imitation of snpe-dlc-info and qairt-dlc-info: their tables, by outputs of 1.x, 2.5 and 2.2x.
 
-It cannot show how a real tool counts: figures follow our reading of the DLC. It has no caches to
-show, and writes no CSV, which nothing of ours reads.
+It cannot show how a real tool counts: figures follow our reading of the DLC. A cache is named by
+its SoC, as the record that the imitation makes holds no more. It writes no CSV, which nothing of
+ours reads.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 _HEADER = ("Id", "Name", "Type", "Inputs", "Outputs", "Out Dims", "Runtimes", "Parameters")
 _CONVOLUTIONS = ("Conv2d", "DepthWiseConv2d")
+_CACHE_HEADER = (
+    *("Cache Record Name", "SNPE Version", "Cache Version", "Identifier", "Information", "Graphs"),
+)
+_CACHE_ENTRY = "imitation.cache"  # of the imitation's snpe-dlc-graph-prepare
 _LETTERS = "A D G C"
 _GRAPHS_SINCE = (2, 20)  # seen of 2.2x
 _TYPES = {"float32": "Float_32", "ufixed8": "uFxp_8", "ufixed16": "uFxp_16", "uint8": "Uint_8"}
@@ -245,3 +251,18 @@ def _text(
     )
     yield f"Ops used by Graph: {_ops(graph)}"
     yield _memory(graph)
+    yield from _cache_table(json.loads(entries_of(source).get(_CACHE_ENTRY, b"{}")), graph)
+
+
+def _cache_table(record: dict, graph: "DlcGraph") -> Iterator[str]:
+    if not record:
+        return
+    level = record.get("optimization_level", "2 (default)")
+    rows = []
+    for index, soc in enumerate(record["socs"]):
+        name, about = f"backend.metadata{index}.htp", f"Graph Optimization Level: {level}"
+        rows.append(
+            (name, record["version"], "1", f"HTP_{soc}", about, f"Graph Name: {graph.name}")
+        )
+        rows.append((*[""] * (len(_CACHE_HEADER) - 1), "Total Subnets: 1"))
+    yield from ("", "Cache Info:", *_boxed(_CACHE_HEADER, rows))
