@@ -8,7 +8,7 @@ import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from persondet.errors import InputError
 from persondet.safetensors_file import is_safetensors, read_safetensors
@@ -39,15 +39,9 @@ def read_checkpoint_file(path: Path) -> Any:
     Raises InputError when it cannot be read, is damaged or another kind of file, holds objects
     other than tensors and plain data, or claims more tensors than it has bytes for.
     """
+    data = _bytes_of(path)
     try:
-        with path.open("rb") as file:
-            return _read(file)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; name the .pth file in it") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+        return _read(data)
     except ExpandedError as error:
         raise expanded(path, error) from None
     except ForeignObjectError as error:
@@ -60,6 +54,18 @@ def read_checkpoint_file(path: Path) -> Any:
             f"{path} cannot be read as a checkpoint: it is truncated, damaged or another kind of "
             f"file{reason}; {EXPECTED}; copy it again from where it came"
         ) from None
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; name the .pth file in it") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def expanded(path: Path, error: ExpandedError) -> InputError:
@@ -85,25 +91,22 @@ def _foreign(path: Path, name: str) -> str:
     )
 
 
-def _read(file: BinaryIO) -> Any:
-    head = file.read(16)
-    size = file.seek(0, 2)
-    file.seek(0)
-    if not head:
+def _read(data: bytes) -> Any:
+    if not data:
         raise _NotCheckpointError("is empty; copy or download it again")
-    if head.startswith(b"PK"):
-        return _read_zip(file, size)
-    if is_safetensors(head, size):
-        return read_safetensors(file.read())
-    if head[:1] == b"\x80":
-        return _read_legacy(file.read())
+    if data.startswith(b"PK"):
+        return _read_zip(data)
+    if is_safetensors(data[:9], len(data)):
+        return read_safetensors(data)
+    if data.startswith(b"\x80"):
+        return _read_legacy(data)
     raise _NotCheckpointError("is another kind of file renamed, or damaged")
 
 
-def _read_zip(file: BinaryIO, size: int) -> Any:
-    with zipfile.ZipFile(file) as archive:
+def _read_zip(data: bytes) -> Any:
+    with zipfile.ZipFile(BytesIO(data)) as archive:
         folder = _folder(archive)
-        _check_entries(archive, size)
+        _check_entries(archive, len(data))
         if folder + "byteorder" in archive.namelist():
             order = archive.read(folder + "byteorder").decode("ascii")
             if order != sys.byteorder:
@@ -113,10 +116,10 @@ def _read_zip(file: BinaryIO, size: int) -> Any:
             info = archive.getinfo(f"{folder}data/{key}")
             if info.file_size < num_bytes:
                 raise DamagedError(f"its entry {info.filename} is too short")
-            data = bytearray(info.file_size)
+            content = bytearray(info.file_size)
             with archive.open(info) as entry:
-                _read_into(entry, data)
-            return data
+                _read_into(entry, content)
+            return content
 
         pickle = archive.getinfo(folder + "data.pkl")
         if pickle.file_size > _LONGEST_PICKLE:

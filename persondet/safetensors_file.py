@@ -1,7 +1,7 @@
 """Files in the safetensors format, by its description alone.
 
-8 bytes, little-endian: N. N bytes of JSON: by name {"dtype", "shape", "data_offsets": [begin, end]},
-and "__metadata__" with texts. Then the data, rows first, without gaps.
+8 bytes, little-endian: N. N bytes of JSON: for each name "dtype", "shape" and "data_offsets",
+[begin, end] in the data; and "__metadata__" with texts. Then the data, rows first, without gaps.
 https://github.com/huggingface/safetensors#format
 """
 
