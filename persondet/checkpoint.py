@@ -67,7 +67,7 @@ def load_checkpoint(
         known = ", ".join(zoo.network_names())
         raise InputError(f"unknown network {model!r}; known: {known}")
     state, found_notes = network_state(path, content)
-    weights, stored_spec = _float_tensors(path, state), _stored_spec(path, content)
+    weights, stored_spec = float_tensors(path, state), _stored_spec(path, content)
     notes = list(found_notes)
     if dropped := [key for key in weights if key.startswith(_LANDMARKS)]:
         weights = {key: value for key, value in weights.items() if key not in dropped}
@@ -140,8 +140,12 @@ def _stored_spec(path: Path, content: Mapping[Any, Any]) -> DetectorSpec | None:
         raise InputError(f"{path}: {error}") from None
 
 
-def _float_tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """The entries as float32 tensors. What they claim is checked before any is made."""
+def float_tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The entries of a file as float32 tensors; what they claim is checked before any is made.
+
+    Raises InputError for entries that are not float tensors, claim more than the file has, or hold
+    numbers that are not finite.
+    """
     problems = [
         f"{key}: {kind_of(value)}"
         for key, value in state.items()
