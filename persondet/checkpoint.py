@@ -1,4 +1,4 @@
-"""Checkpoints: .pth files to a network with its spec, and back.
+"""Checkpoints: files of tensors to a network with its spec, and back.
 
 A published checkpoint is a bare state_dict and does not say what it is: the network, its width and
 its classes are read from the keys and shapes. Our own files carry their spec.
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from persondet import zoo
+from persondet.anchors import anchors_cxcywh_norm
 from persondet.checkpoint_file import EXPECTED, expanded, read_checkpoint_file, shown_entries
 from persondet.errors import InputError
 from persondet.networks import build_network
@@ -30,6 +31,7 @@ from persondet.stored_tensor import ExpandedError, StoredTensor, check_sharing
 
 _LANDMARKS = "landmark_headers."
 _LONGEST_KEY = 80  # of the keys shown
+_SAME_ANCHOR = 1e-3  # of the input's size: a third of a pixel
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,13 @@ def load_checkpoint(
     class_names: Sequence[str] | None = None,
     anchor_ratios: Sequence[float] | None = None,
 ) -> Checkpoint:
-    """Read a .pth file. Nothing in it is executed (`weights_only`).
+    """Read a file of PyTorch's or a safetensors file. Nothing in it is executed.
 
     model: the zoo's name of the network; None: recognised from the keys and shapes.
     class_names: without the background. anchor_ratios: height / width, see `zoo.detector_spec`.
-    Raises InputError for a file that is not a state_dict of one of our networks, with every
-    missing, unexpected or wrongly shaped key in one message.
+    Raises InputError for a file that is not a state_dict of one of our networks: with every
+    missing, unexpected or wrongly shaped key in one message, or, when over half of the keys differ
+    from the network that was recognised, saying that it is none of them.
     """
     path = Path(path)
     content = read_checkpoint_file(path)
@@ -66,9 +69,9 @@ def load_checkpoint(
     if model is not None and (model := zoo.full_name(model)) not in zoo.network_names():
         known = ", ".join(zoo.network_names())
         raise InputError(f"unknown network {model!r}; known: {known}")
-    state, found_notes = network_state(path, content)
-    weights, stored_spec = float_tensors(path, state), _stored_spec(path, content)
-    notes = list(found_notes)
+    state = network_state(path, content)
+    weights, stored_spec = float_tensors(path, state.weights), _stored_spec(path, content)
+    notes = list(state.notes)
     if dropped := [key for key in weights if key.startswith(_LANDMARKS)]:
         weights = {key: value for key, value in weights.items() if key not in dropped}
         notes.append(f"{path}: the landmark heads ({len(dropped)} tensors) are ignored")
@@ -82,6 +85,8 @@ def load_checkpoint(
                 f"{path}: the file does not say its anchors' height / width; assumed {shown} "
                 "(--anchor-ratios gives another)"
             )
+        if state.priors is not None and (note := _priors_note(path, state.priors, spec)):
+            notes.append(note)
     guessed = stored_spec is None and model is None
     network = _filled_network(path, spec, weights, guessed=guessed)
     return Checkpoint(spec, network, tuple(notes), path, _training_record(content))
@@ -223,6 +228,20 @@ def _recognised_spec(
         num_classes=num_classes,
         width_mult=1.0 if network in BASE_WIDTHS else width_mult_of(weights),
         anchor_ratios=anchor_ratios,
+    )
+
+
+def _priors_note(path: Path, priors: StoredTensor, spec: DetectorSpec) -> str:
+    """The note that the anchors which the file stores are not those assumed; empty if they are."""
+    expected = torch.from_numpy(anchors_cxcywh_norm(spec))
+    if priors.shape[-1:] == (4,) and priors.num_elements == expected.numel():
+        found = priors.tensor().reshape(-1, 4)
+        if torch.allclose(found.double(), expected.double(), rtol=0, atol=_SAME_ANCHOR):
+            return ""
+    return (
+        f"{path}: the anchors that it stores, of shape {list(priors.shape)}, are not those assumed "
+        "(centre x, y, width, height, relative to the input), or are stored in another form; if "
+        "they are other anchors, boxes come out wrong"
     )
 
 

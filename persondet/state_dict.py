@@ -14,6 +14,7 @@ from typing import Any
 from persondet.checkpoint_file import EXPECTED, shown_entries
 from persondet.errors import InputError
 from persondet.stored_tensor import StoredTensor
+from persondet.tensor_pickle import Named
 
 _ROOTS = ("base_net", "extras", "classification_headers", "regression_headers", "landmark_headers")
 # Wrappers of modules: DataParallel and DistributedDataParallel, torch.compile, FSDP and its
@@ -32,11 +33,24 @@ _NOT_WEIGHTS = {
     *("n_averaged", "total_ops", "total_params"),
 }
 _COUNTER = "num_batches_tracked"
+_PRIORS = ("priors", "anchors", "center_form_priors", "default_boxes")
 # Of several networks in a file, the moving average is the one that training scripts evaluate.
 _AVERAGED = {"ema", "average", "averaged", "avg", "swa", "shadow"}
 # Then the usual keys, in this order.
 _USUAL = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 _DEEPEST = 4
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """The entries of a network, under their published names; they may be other than tensors.
+
+    priors: the anchors that the file stores beside them, in whatever form, or None.
+    """
+
+    weights: dict[Any, Any]
+    notes: tuple[str, ...] = ()
+    priors: StoredTensor | None = None
 
 
 @dataclass
@@ -45,7 +59,7 @@ class _Network:
 
     place: tuple[str, ...]
     weights: dict[str, Any] = field(default_factory=dict)
-    beside: list[str] = field(default_factory=list)
+    beside: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -60,19 +74,18 @@ class _Network:
         return not measured, not _AVERAGED.intersection(words), usual
 
 
-def network_state(path: Path, content: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The entries of the network in a checkpoint, under their published names, and notes.
+def network_state(path: Path, content: Any) -> NetworkState:
+    """The network in a checkpoint; without one of ours in it, the mapping with the most tensors.
 
-    Without a network of ours in it: those of the mapping with the most tensors. Entries may be
-    other than tensors. Raises InputError when there is no tensor, and when there are several
-    networks and none of them is the moving average or under a usual key.
+    Raises InputError when there is no tensor, and when there are several networks and none of them
+    is the moving average or under a usual key.
     """
     if not isinstance(content, Mapping):
         kind = "Tensor" if isinstance(content, StoredTensor) else kind_of(content)
         raise InputError(f"{path} holds a {kind}; {EXPECTED}")
     found = [n for place, table in _tables(content) for n in _networks(path, place, table)]
     if not found:
-        return largest_table(path, content), ()
+        return NetworkState(largest_table(path, content))
     chosen, *others = sorted(found, key=lambda network: network.rank)
     if others and others[0].rank == chosen.rank:
         raise InputError(
@@ -84,9 +97,11 @@ def network_state(path: Path, content: Any) -> tuple[dict[str, Any], tuple[str, 
         rest = ", ".join(network.name for network in others)
         notes.append(f"{path} holds several networks; taken: {chosen.name}; not taken: {rest}")
     if chosen.beside:
-        ignored = ", ".join(shown_entries(sorted(set(chosen.beside))))
+        ignored = ", ".join(shown_entries(sorted(chosen.beside)))
         notes.append(f"{path}: ignored, as not of the network's weights: {ignored}")
-    return chosen.weights, tuple(notes)
+    stored = (value for name, value in chosen.beside.items() if name in _PRIORS)
+    priors = next((value for value in stored if isinstance(value, StoredTensor)), None)
+    return NetworkState(chosen.weights, tuple(notes), priors)
 
 
 def largest_table(path: Path, content: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -110,7 +125,9 @@ def largest_table(path: Path, content: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def kind_of(value: Any) -> str:
     """What an entry is, in a word or two."""
-    return f"{value.dtype} tensor" if isinstance(value, StoredTensor) else type(value).__name__
+    if isinstance(value, StoredTensor):
+        return f"{value.dtype} tensor"
+    return value.name if isinstance(value, Named) else type(value).__name__
 
 
 def _tables(content: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
@@ -165,7 +182,7 @@ def _add_others(
         if inside and isinstance(value, StoredTensor) and parts[-1] not in _NOT_WEIGHTS:
             network.weights[".".join(parts[len(prefix) :])] = value
         else:
-            network.beside.append(parts[-1] if inside else parts[0])
+            network.beside[parts[-1] if inside else parts[0]] = value
 
 
 def _parts(key: str) -> list[str]:

@@ -39,12 +39,16 @@ class StoredTensor:
     strides: tuple[int, ...]
 
     @property
+    def num_elements(self) -> int:
+        return prod(self.shape)
+
+    @property
     def num_bytes(self) -> int:
-        return prod(self.shape) * self.dtype.itemsize
+        return self.num_elements * self.dtype.itemsize
 
     def tensor(self) -> Tensor:
         """The tensor on the CPU; it shares memory with every other view of its storage."""
-        if not prod(self.shape):
+        if not self.num_elements:
             return torch.empty(self.shape, dtype=self.dtype)
         flat = torch.frombuffer(self.storage.data, dtype=self.dtype)
         return flat.as_strided(self.shape, self.strides, self.offset)

@@ -224,7 +224,9 @@ def _rebuilt(function: Any, arguments: Any) -> Any:
         for pairs in arguments:
             _set(made, [each for pair in _pairs(pairs) for each in pair])
         return made
-    return function
+    if module.partition(".")[0] == "numpy" or function.name == "torch.device":
+        return function
+    raise PickleError(f"a call of {function.name}")
 
 
 def _pairs(content: Any) -> list[Any]:
