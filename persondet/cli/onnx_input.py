@@ -40,8 +40,9 @@ def onnx_of(model: str, opset: int | None = None) -> Iterator[Path]:
 
 def stem_of(model: str) -> str:
     """What results are called by default: the name, or the file's without its suffix."""
-    name = Path(model).name
-    return Path(name).stem if Path(name).suffix in (".pth", ".onnx") else name
+    from runtime.backend import without_suffix
+
+    return without_suffix(Path(model).name)
 
 
 def beside(model: str, suffix: str) -> Path:

@@ -40,8 +40,8 @@ _RECALIBRATION_PICTURES = 192
 @click.option(
     "--init",
     metavar="MODEL",
-    help="Start from ImageNet weights (.npz, or torchvision's .pth), a checkpoint, or a model "
-    "known by name such as ssdlite-mb2-person.",
+    help="Start from ImageNet weights (.npz, torchvision's .pth, or a backbone alone), a "
+    "checkpoint, or a model known by name such as ssdlite-mb2-person.",
 )
 @click.option(
     "--teacher",
@@ -242,8 +242,9 @@ def _join_processes(device: str) -> tuple[int, int]:
 def _spec_of(init: str | None) -> "DetectorSpec":
     from persondet.checkpoint import load_checkpoint
     from persondet.models import resolve_model
+    from persondet.training.initial import is_imagenet_backbone
 
-    if init is None or init.endswith(".npz"):
+    if init is None or init.endswith(".npz") or is_imagenet_backbone(resolve_model(init)):
         raise click.UsageError("expected --model NETWORK, or --init with a detector's checkpoint")
     return load_checkpoint(resolve_model(init)).spec
 

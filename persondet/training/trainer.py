@@ -32,14 +32,10 @@ from persondet.training.run_folder import (
     check_run_folder,
 )
 from persondet.training.state import MovingAverage, learning_rate, optimizer_for
+from persondet.training.state_file import check_like, read_state
 
 # A network in eval mode to figures; "score" is what best.pth is chosen by, larger is better.
 Evaluator = Callable[[nn.Module], Mapping[str, float]]
-_STATE_KEYS = {"network", "average", "average_updates", "optimizer", "scaler", "progress"} | {
-    "config",
-    "spec",
-    "learnt_from",
-}
 
 
 @dataclass
@@ -319,27 +315,30 @@ class Trainer:
             file.write(json.dumps(record) + "\n")
 
     def save(self) -> None:
-        """last.pth and what resuming needs; both whole or not at all."""
+        """last.pth and what resuming needs; both whole or not at all.
+
+        Each holds the checksums of its own content, so that no kill leaves one without them.
+        """
         if self.run.shard != 0:
             return
         self._save_checkpoint(LAST_FILE, self.run.spec)
         buffer = io.BytesIO()
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.network.state_dict() if self.average else {},
-                "average_updates": self.average.updates if self.average else 0,
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "progress": vars(self.progress),
-                "config": json.dumps(config_to_dict(self.run.config)),
-                "spec": spec_to_json(self.run.spec),
-                "learnt_from": self._learnt_from,
-            },
-            buffer,
-        )
+        torch.save(self._state(), buffer)
         with replacing(self.run.folder / STATE_FILE) as temporary:
             temporary.write_bytes(buffer.getbuffer())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict() if self.average else {},
+            "average_updates": self.average.updates if self.average else 0,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "progress": vars(self.progress),
+            "config": json.dumps(config_to_dict(self.run.config)),
+            "spec": spec_to_json(self.run.spec),
+            "learnt_from": self._learnt_from,
+        }
 
     @property
     def _learnt_from(self) -> str:
@@ -350,7 +349,7 @@ class Trainer:
     def load(self) -> None:
         path = self.run.folder / STATE_FILE
         check_run_folder(self.run.folder, resume=True, overwrite=False)
-        state = _read_state(path, self.run.device)
+        state = read_state(path)
         given = {
             "configuration": json.dumps(config_to_dict(self.run.config)),
             "network or other anchors": spec_to_json(self.run.spec),
@@ -362,25 +361,14 @@ class Trainer:
                     f"{path} was made with another {what}; resume with the same one, or start "
                     "anew in another folder"
                 )
+        groups = self.optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        check_like(path, state, own=self._state(), parameters=parameters)
         self.network.load_state_dict(state["network"])
         if self.average:
             self.average.network.load_state_dict(state["average"])
             self.average.updates = state["average_updates"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
-
-
-def _read_state(path: Path, device: str) -> dict[str, Any]:
-    """What `Trainer.save` wrote. Raises InputError where the file is damaged or another kind."""
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        missing = _STATE_KEYS - set(state)
-    except Exception as error:  # a damaged pickle can make the reader raise anything
-        raise InputError(
-            f"cannot resume from {path}: it is damaged or no training state "
-            f"({type(error).__name__}); start anew, from last.pth with --init"
-        ) from None
-    if missing:
-        raise InputError(f"cannot resume from {path}: it lacks {', '.join(sorted(missing))}")
-    return state
