@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export import embedded
-from export.onnx_model import load_detector_onnx
+from export.onnx_model import graph_file, load_detector_onnx
 from export.socs import Soc
 from export.verify import DlcProof
 from persondet.sidecar import Publication, check_destination, publishing
@@ -21,20 +21,24 @@ class ConvertResult:
 
 
 def convert(
-    onnx_path: Path, destination: Path | None = None, *, soc: Soc | None = None
+    onnx_path: Path,
+    destination: Path | None = None,
+    *,
+    soc: Soc | None = None,
+    spec: DetectorSpec | None = None,
 ) -> ConvertResult:
     """Write `destination` and its sidecar; with a SoC also the compiled context beside it.
 
-    destination: None for model.onnx to model.dlc.
+    destination: None for model.onnx to model.dlc. spec: instead of the ONNX file's own.
     Raises InputError for an ONNX that is not a detector of ours or that the HTP does not take,
     PersondetError where Qualcomm's libraries fail; then nothing is written.
     """
-    _, spec = load_detector_onnx(onnx_path)
+    model, spec = load_detector_onnx(onnx_path, spec)
     destination = Path(destination or onnx_path.with_suffix(".dlc"))
     check_destination(destination, ".dlc", inputs=[onnx_path])
-    with publishing() as publication:
+    with publishing() as publication, graph_file(onnx_path, model) as graph_path:
         return add_dlc(
-            *(publication, onnx_path, destination, spec),
+            *(publication, graph_path, destination, spec),
             soc=soc,
             step="convert",
             inputs=[onnx_path],

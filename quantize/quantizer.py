@@ -57,13 +57,14 @@ def quantize(
     scheme: Scheme | None = None,
     method: str = "minmax",
     soc: Soc | None = None,
+    spec: DetectorSpec | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> QuantizeResult:
     """Write the quantized DLC, the QDQ ONNX and the encodings, each with its sidecar.
 
     Exactly one of calibration (pictures) and encodings (a file of an earlier run, which says scheme
     and ranges) is needed. destination: None for model.onnx to model.quantized.dlc; the other two
-    files lie beside it. advance: called after each picture.
+    files lie beside it. spec: instead of the ONNX file's own. advance: called after each picture.
     Raises InputError for a model or a set that cannot be used, PersondetError where quantizing or
     writing fails; then nothing is written.
     """
@@ -76,7 +77,7 @@ def quantize(
     inputs = [onnx_path, *([encodings] if encodings else [])]
     for path, suffix in ((destination, ".dlc"), (qdq_path, ".onnx"), (encodings_path, ".json")):
         check_destination(path, suffix, inputs=inputs)
-    model, spec = load_detector_onnx(onnx_path)
+    model, spec = load_detector_onnx(onnx_path, spec)
     if is_quantized(model):
         raise InputError(f"{onnx_path} is quantized already; give the float ONNX")
     with publishing() as publication:  # all three and their sidecars appear, or none

@@ -49,15 +49,18 @@ def quantize_with_sdk(
     calibration: CalibrationSet,
     converting: ConvertIntent,
     quantizing: QuantizeIntent,
+    spec: DetectorSpec | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> SdkResult:
-    """Write `destination`, a quantized DLC, and its sidecar. advance: called after each picture.
+    """Write `destination`, a quantized DLC, and its sidecar.
+
+    spec: instead of the ONNX file's own. advance: called after each picture.
 
     Raises InputError for a model, a set or encodings that cannot be used, for what the SDK's
     version lacks and for an incomplete SDK; PersondetError where a tool fails or its file is not
     that graph: then nothing is written but `destination`.log.
     """
-    model, spec = load_float_onnx(onnx_path)
+    model, spec = load_float_onnx(onnx_path, spec)
     check_native(spec, quantizing)
     overrides = converting.overrides
     inputs = [onnx_path, *([overrides] if overrides else [])]
@@ -72,7 +75,7 @@ def quantize_with_sdk(
     second = quantize_plan(quantizing, version, toolchain.tools, **files)
     toolchain.check_tools(first, second)
     with workplace(destination) as folder, publishing() as publication:
-        shutil.copyfile(onnx_path, folder / source)
+        onnx.save(model, folder / source)
         if overrides is not None:
             shutil.copyfile(overrides, folder / _OVERRIDES_NAME)
         toolchain.run(first, folder)

@@ -12,6 +12,7 @@ from runtime.backend import Backend
 from runtime.decode import Candidates, check_outputs, decode
 from runtime.detections import Detections, detections_in_picture
 from runtime.nms import nms
+from runtime.raw_heads import check_raw_heads
 
 
 class Detector:
@@ -40,12 +41,13 @@ class Detector:
             raise InputError(f"top-k: expected at least 1, got {self.top_k}")
         self._class_ids = _class_ids(spec, classes)
         self._anchors = anchors_cxcywh_norm(spec)
+        self._has_raw_heads = False  # known from the first image on
 
     def __call__(self, image_rgb: np.ndarray) -> Detections:
         """(H, W, 3) uint8 RGB to detections in its pixels.
 
-        Raises InputError for another kind of array, PersondetError where the model's outputs are
-        not numbers.
+        Raises InputError for another kind of array and for a model with softmax or box decoding
+        inside (see `runtime.raw_heads`), PersondetError where the model's outputs are not numbers.
         """
         outputs = self.infer(self.preprocess(image_rgb))
         return self.nms(self.decode(outputs), image_rgb.shape[:2])
@@ -58,6 +60,9 @@ class Detector:
 
     def decode(self, outputs: dict[str, np.ndarray]) -> Candidates:
         check_outputs(outputs, self.spec, self.backend.name)
+        if not self._has_raw_heads:
+            check_raw_heads(outputs, self._anchors, self.spec, self.backend.name)
+            self._has_raw_heads = True
         return decode(outputs, self._anchors, self.spec, self.score_threshold, self._class_ids)
 
     def nms(self, candidates: Candidates, size_hw: tuple[int, int]) -> Detections:

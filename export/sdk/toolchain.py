@@ -81,15 +81,20 @@ class SdkResult:
 
 
 def convert(
-    onnx_path: Path, destination: Path, *, toolchain: Toolchain, intent: ConvertIntent
+    onnx_path: Path,
+    destination: Path,
+    *,
+    toolchain: Toolchain,
+    intent: ConvertIntent,
+    spec: DetectorSpec | None = None,
 ) -> SdkResult:
-    """Write `destination`, a float DLC, and its sidecar.
+    """Write `destination`, a float DLC, and its sidecar. spec: instead of the ONNX file's own.
 
     Raises InputError for an ONNX that is not a detector of ours, for what the SDK's version lacks,
     and for an incomplete SDK; PersondetError where a tool fails or its file is not that graph: then
     nothing is written but `destination`.log.
     """
-    model, spec = load_float_onnx(onnx_path)
+    model, spec = load_float_onnx(onnx_path, spec)
     check_destination(destination, ".dlc", inputs=[onnx_path])
     stem = safe_name(onnx_path.stem)
     source, product = Path(f"{stem}.onnx"), Path(f"{stem}.dlc")
@@ -97,7 +102,7 @@ def convert(
     plan = convert_plan(intent, spec, version, toolchain.tools, onnx=source, dlc=product)
     toolchain.check_tools(plan)
     with workplace(destination) as folder, publishing() as publication:
-        shutil.copyfile(onnx_path, folder / source)
+        onnx.save(model, folder / source)
         toolchain.run(plan, folder)
         spec = dlc_spec(spec, intent)
         proof = prove_sdk_dlc(folder / product, model, spec, version, quantized=False)
@@ -113,9 +118,14 @@ def convert(
     return SdkResult(destination, spec, proof, (*plan.notes, *opset_notes(model, version)))
 
 
-def load_float_onnx(onnx_path: Path) -> tuple[onnx.ModelProto, DetectorSpec]:
-    """Raises InputError for what is not a float detector: SDKs quantize by themselves."""
-    model, spec = load_detector_onnx(onnx_path)
+def load_float_onnx(
+    onnx_path: Path, spec: DetectorSpec | None = None
+) -> tuple[onnx.ModelProto, DetectorSpec]:
+    """Raises InputError for what is not a float detector: SDKs quantize by themselves.
+
+    spec: instead of the ONNX file's own.
+    """
+    model, spec = load_detector_onnx(onnx_path, spec)
     if is_quantized(model):
         raise InputError(
             f"{onnx_path} is quantized; an SDK takes the float ONNX and quantizes it with "
