@@ -5,6 +5,9 @@ Exporters also write them as Constant nodes, behind Identity, as inputs of the g
 norm a node of its own.
 """
 
+import contextlib
+import io
+
 import onnx
 
 from export.onnx_constants import constant_nodes
@@ -61,9 +64,10 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnxsim  # only here: figures of an ONNX file need onnx alone
 
     try:
-        simplified, is_equal = onnxsim.simplify(
-            model, check_n=1, check_rtol=_TOLERANCE, check_atol=_TOLERANCE
-        )
+        with contextlib.redirect_stdout(io.StringIO()):  # it counts its checks there
+            simplified, is_equal = onnxsim.simplify(
+                model, check_n=1, check_rtol=_TOLERANCE, check_atol=_TOLERANCE
+            )
     except Exception:  # an operation that it cannot run: the next step names it better
         return model
     if not is_equal:

@@ -6,7 +6,6 @@ hold and which the runtime would do a second time.
 
 from collections.abc import Iterator
 
-import numpy as np
 import onnx
 
 from export.onnx_constants import constant_sizes

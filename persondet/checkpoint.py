@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from persondet import zoo
+from persondet.assumptions import assumption_note
 from persondet.errors import InputError
 from persondet.networks import build_network
 from persondet.networks.rfb import BASE_WIDTHS
@@ -57,14 +58,23 @@ def load_checkpoint(
     model: str | None = None,
     class_names: Sequence[str] | None = None,
     anchor_ratios: Sequence[float] | None = None,
+    backbone_activation: str | None = None,
+    spec: DetectorSpec | None = None,
 ) -> Checkpoint:
     """Read a .pth file. Nothing in it is executed (`weights_only`).
 
     model: the zoo's name of the network; None: recognised from the keys and shapes.
-    class_names: without the background. anchor_ratios: height / width, see `zoo.detector_spec`.
+    class_names: without the background. anchor_ratios, backbone_activation: see
+    `zoo.detector_spec`. spec: instead of all these, and of the file's own; the network is built
+    from it.
     Raises InputError for a file that is not a state_dict of one of our networks, with every
     missing, unexpected or wrongly shaped key in one message.
     """
+    if spec is not None and (model or class_names or anchor_ratios or backbone_activation):
+        raise InputError(
+            "a spec says the network, its classes, anchors and activation: give either a spec or "
+            "those"
+        )
     path = Path(path)
     content = _read(path)
     read_sidecar(path)  # torch does not notice a flipped byte; the sidecar's sha256 does
@@ -76,16 +86,24 @@ def load_checkpoint(
     if dropped := [key for key in weights if key.startswith(_LANDMARKS)]:
         weights = {key: value for key, value in weights.items() if key not in dropped}
         notes.append(f"{path}: the landmark heads ({len(dropped)} tensors) are ignored")
-    if stored_spec is not None:
+    if spec is not None:
+        spec = zoo.with_backbone_activation(spec, spec.backbone_activation)
+        if stored_spec is not None:
+            _check_same_network(path, spec, stored_spec)
+    elif stored_spec is not None:
         spec = _overridden(path, stored_spec, model, class_names, anchor_ratios)
+        if backbone_activation:
+            spec = zoo.with_backbone_activation(spec, backbone_activation)
     else:
         spec = _recognised_spec(path, weights, model, class_names, anchor_ratios)
-        if not anchor_ratios and (ratios := zoo.default_anchor_ratios(spec.network)):
-            shown = ", ".join(f"{ratio:.4g}" for ratio in ratios)
-            notes.append(
-                f"{path}: the file does not say its anchors' height / width; assumed {shown} "
-                "(--anchor-ratios gives another)"
-            )
+        spec = zoo.with_backbone_activation(spec, backbone_activation)
+        note = assumption_note(
+            spec,
+            anchor_ratios_given=bool(anchor_ratios),
+            class_names_given=bool(class_names),
+            activation_given=bool(backbone_activation),
+        )
+        notes.append(f"{path}: {note}")
     network = _filled_network(path, spec, weights)
     return Checkpoint(spec, network, tuple(notes), path, _training_record(content))
 
@@ -245,6 +263,22 @@ def _overridden(
         )
         spec = dataclasses.replace(spec, levels=given.levels)
     return spec
+
+
+def _check_same_network(path: Path, given: DetectorSpec, own: DetectorSpec) -> None:
+    """Raise InputError unless the spec given says what the weights were trained with."""
+
+    def trained(spec: DetectorSpec) -> tuple[object, ...]:
+        return (
+            *(spec.network, spec.width_mult, spec.num_classes),
+            *(spec.mean_rgb, spec.std_rgb, spec.backbone_activation),
+        )
+
+    if trained(given) != trained(own):
+        raise InputError(
+            f"{path} does not fit the spec given: expected (network, width, classes, mean, std, "
+            f"activation) {trained(given)}, got {trained(own)}; leave --spec away"
+        )
 
 
 def _check_class_names(path: Path, class_names: Sequence[str], num_classes: int) -> None:

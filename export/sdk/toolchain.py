@@ -16,6 +16,7 @@ from typing import Any
 import onnx
 
 from export.onnx_model import is_quantized, load_detector_onnx
+from export.plain_graph import is_plain
 from export.sdk.command_lines import Plan, Toolset, convert_plan
 from export.sdk.intent import ConvertIntent, dlc_spec
 from export.sdk.proof import SdkProof, prove_sdk_dlc
@@ -132,6 +133,16 @@ def load_float_onnx(
             "`persondet quantize`"
         )
     return model, spec
+
+
+def simplified_notes(onnx_path: Path) -> tuple[str, ...]:
+    """For a dry run, whose commands read the user's file."""
+    if is_plain(onnx.load(onnx_path)):
+        return ()
+    return (
+        f"{onnx_path} has batch norm, Constant nodes or the like, which a real run simplifies "
+        "before the tools see it",
+    )
 
 
 def opset_notes(model: onnx.ModelProto, version: SdkVersion) -> tuple[str, ...]:

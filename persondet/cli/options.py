@@ -54,3 +54,10 @@ def detection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_DETECTION_OPTIONS):
         command = option(command)
     return command
+
+
+def model_spec_option(help: str) -> Callable[..., Any]:
+    """`--spec FILE`, as `spec_path`; `persondet.cli.opening.read_spec` reads it."""
+    return click.option(
+        "--spec", "spec_path", type=click.Path(path_type=Path), metavar="FILE", help=help
+    )

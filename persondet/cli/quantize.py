@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from persondet.cli.onnx_input import beside, given_spec, onnx_of, onnx_spec_option
 from persondet.cli.quantize_sdk import (
     QUANTIZER_NAMES,
     SdkJob,
@@ -64,6 +65,7 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 )
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
 @click.option("--soc", "soc_name", metavar="NAME", help="SoC to compile for, such as sm8550")
+@onnx_spec_option
 @quantizer_options
 @sdk_options
 def command(
@@ -72,6 +74,7 @@ def command(
     encodings: Path | None,
     output: Path | None,
     soc_name: str | None,
+    spec_path: Path | None,
     **options: Any,
 ) -> None:
     """Quantize MODEL on real pictures and write it as a DLC.
@@ -82,21 +85,27 @@ def command(
     and the encodings as JSON in the form that the vendor's --quantization_overrides reads
     (MODEL.quantized.encodings.json). Options marked "SDK" mean nothing there.
     """
-    from persondet.cli.onnx_input import beside
-
     choice = chosen_sdk(options, QUANTIZER_NAMES)
     destination = output or beside(model, ".quantized.dlc")
     if choice is None:
         if options["calibration"] == "sqnr":
             raise click.UsageError("--calibration sqnr: of the toolchain snpe, not embedded")
-        _embedded(model, destination, calib, encodings, soc_name, options)
+        _embedded(model, destination, calib, encodings, soc_name, spec_path, options)
     elif options["context_binary"]:
         raise click.UsageError(
             "--context-binary is of the toolchain embedded; with an SDK, --soc alone puts the "
             "compiled graph into the DLC"
         )
     else:
-        job = SdkJob(model, destination, calib, encodings, options["max_pictures"], choice)
+        job = SdkJob(
+            model=model,
+            destination=destination,
+            calib=calib,
+            encodings=encodings,
+            max_pictures=options["max_pictures"],
+            choice=choice,
+            spec_path=spec_path,
+        )
         intent = intent_of(soc_name, encodings, options)
         if choice.dry_run:
             dry_run(job, intent, options["raw_files"])
@@ -112,6 +121,7 @@ def _embedded(
     calib: Path | None,
     encodings: Path | None,
     soc_name: str | None,
+    spec_path: Path | None,
     options: dict[str, Any],
 ) -> None:
     if (calib is None) == (encodings is None):
@@ -122,16 +132,16 @@ def _embedded(
         raise click.UsageError(f"{', '.join(given)}: the encodings file says that already")
 
     from persondet.cli.dlc_output import context_soc, echo_dlc
-    from persondet.cli.onnx_input import onnx_of
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
     from quantize.qdq import Scheme
     from quantize.quantizer import quantize
 
+    spec = given_spec(spec_path)
     soc = context_soc(options["context_binary"], soc_name)
     chosen = calibration_set(calib, options["max_pictures"]) if calib else None
     with (
-        onnx_of(model) as onnx_path,
+        onnx_of(model, spec=spec) as onnx_path,
         progress_bar("calibrating", len(chosen) if chosen else None) as advance,
     ):
         result = quantize(
@@ -142,6 +152,7 @@ def _embedded(
             scheme=Scheme(int(options["act_bits"]), options["per_channel"]) if chosen else None,
             method=options["calibration"],
             soc=soc,
+            spec=spec,
             advance=advance,
         )
     if chosen:
