@@ -11,14 +11,12 @@ import onnx
 
 from persondet.spec import DetectorSpec
 
-_FIELDS = ("input_name", "scores_name", "boxes_name")
-
 
 def with_dlc_names(
     model: onnx.ModelProto, spec: DetectorSpec
 ) -> tuple[onnx.ModelProto, DetectorSpec]:
     """Return the model and its spec with names that a DLC can have; both as given if they are."""
-    names = [getattr(spec, field) for field in _FIELDS]
+    names = (spec.input_name, spec.scores_name, spec.boxes_name)
     if all(_dlc_name(name) == name for name in names):
         return model, spec
     taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
@@ -29,8 +27,13 @@ def with_dlc_names(
             new += "_"
         taken.add(new)
         new_names[name] = new
-    fields = {field: new_names[name] for field, name in zip(_FIELDS, names, strict=True)}
-    return renamed(model, new_names), dataclasses.replace(spec, **fields)
+    named_spec = dataclasses.replace(
+        spec,
+        input_name=new_names[spec.input_name],
+        scores_name=new_names[spec.scores_name],
+        boxes_name=new_names[spec.boxes_name],
+    )
+    return renamed(model, new_names), named_spec
 
 
 def _dlc_name(name: str) -> str:

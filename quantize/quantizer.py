@@ -126,11 +126,15 @@ def graph_from_encodings(
 ) -> QuantizedGraph:
     """The QDQ graph with given encodings; weights that they leave out get their own extremes.
 
+    Activations that are constants of the graph (AIMET lists a Clip's limits) are passed over.
     Raises InputError for names that the graph does not have, and for activations that the file
     leaves open: the vendor's tools ignore both without a word.
     """
     scheme = scheme_of(encodings)
     graph = _float_graph(model, spec, scheme)
+    constants = {item.name for item in graph.graph.initializer}
+    activations = {k: v for k, v in encodings.activations.items() if k not in constants}
+    encodings = Encodings(activations, encodings.params)
     check_fit(encodings, graph.graph)
     return _quantized(graph, spec, scheme, {}, encodings)
 

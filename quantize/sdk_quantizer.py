@@ -1,13 +1,15 @@
 """ONNX and calibration pictures to a quantized DLC, through an SDK's own tools."""
 
 import dataclasses
-import shutil
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
+from export.dlc_names import with_dlc_names
 from export.sdk.command_lines import convert_plan, quantize_plan
 from export.sdk.intent import ConvertIntent, QuantizeIntent, dlc_spec
 from export.sdk.proof import prove_sdk_dlc
@@ -65,9 +67,12 @@ def quantize_with_sdk(
     overrides = converting.overrides
     inputs = [onnx_path, *([overrides] if overrides else [])]
     check_destination(destination, ".dlc", inputs=inputs)
+    record = None
+    graph, named_spec = with_dlc_names(model, spec)
     if overrides is not None:
-        check_overrides(overrides, model)
+        record = _with_names_of(named_spec, spec, check_overrides(overrides, model))
         converting = dataclasses.replace(converting, overrides=Path(_OVERRIDES_NAME))
+    model, spec = graph, named_spec
     stem, version = safe_name(onnx_path.stem), toolchain.sdk.version
     source, plain, product = (Path(stem + end) for end in (".onnx", ".dlc", ".quantized.dlc"))
     files = {"dlc": plain, "input_list": Path("raw", LIST_NAME), "output": product}
@@ -76,8 +81,8 @@ def quantize_with_sdk(
     toolchain.check_tools(first, second)
     with workplace(destination) as folder, publishing() as publication:
         onnx.save(model, folder / source)
-        if overrides is not None:
-            shutil.copyfile(overrides, folder / _OVERRIDES_NAME)
+        if record is not None:
+            (folder / _OVERRIDES_NAME).write_text(json.dumps(record), encoding="utf-8")
         toolchain.run(first, folder)
         spec = dlc_spec(spec, converting)
         prove_sdk_dlc(folder / plain, model, spec, version, quantized=False)
@@ -156,17 +161,34 @@ def _counted(calibration: CalibrationSet, advance: Callable[[], None]) -> Iterat
         advance()
 
 
-def check_overrides(path: Path, model: onnx.ModelProto) -> None:
-    """Raises InputError where the file is none of encodings, or names tensors that the model does
+def _with_names_of(
+    named: DetectorSpec, spec: DetectorSpec, record: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The encodings, as every SDK reads them, of a graph whose inputs and outputs were renamed."""
+    names = {
+        spec.input_name: named.input_name,
+        spec.scores_name: named.scores_name,
+        spec.boxes_name: named.boxes_name,
+    }
+    activations = {names.get(name, name): values for name, values in record[KEYS[0]].items()}
+    return {"version": "0.6.1", **record, KEYS[0]: activations}
+
+
+def check_overrides(path: Path, model: onnx.ModelProto) -> dict[str, dict[str, Any]]:
+    """Return the encodings in the file, in the older form.
+
+    Raises InputError where the file is none of encodings, or names tensors that the model does
     not have: an SDK ignores those without a word."""
     record = read_encodings_record(path)
     graph = model.graph
     tensors = {name for node in graph.node for name in node.output}
     tensors |= {value.name for value in graph.input}
-    unknown = set(record[KEYS[0]]) - tensors
-    unknown |= set(record[KEYS[1]]) - {item.name for item in graph.initializer}
+    constants = {item.name for item in graph.initializer}
+    unknown = set(record[KEYS[0]]) - tensors - constants
+    unknown |= set(record[KEYS[1]]) - constants
     if unknown:
         raise InputError(
             f"{path} names {counted(len(unknown), 'tensor')} that the model does not have: "
             f"{shortened(sorted(unknown))}; it belongs to another model, or to another export of it"
         )
+    return record

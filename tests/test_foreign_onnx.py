@@ -1,6 +1,7 @@
 """An ONNX with raw heads from another exporter converts and quantizes; a cooked one is refused."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -219,3 +220,32 @@ def test_names_that_a_dlc_cannot_have(tiny_onnx) -> None:
     assert names == ("input_1", "_495", "a_b_0_")
     assert [value.name for value in named.graph.output] == ["_495", "a_b_0_"]
     onnx.checker.check_model(named, full_check=True)
+
+
+def test_every_command_that_detects_refuses(files, spec, tiny_checkpoint) -> None:
+    anchors = torch.from_numpy(anchors_cxcywh_norm(spec))
+    cooked, raw, given = files / "cooked.onnx", files / "raw.onnx", files / "spec.json"
+    model = exported(Cooked(tiny_checkpoint.network, anchors, "softmax", "corners"), spec)
+    onnx.save(model, cooked)
+    onnx.save(exported(tiny_checkpoint.network, spec), raw)
+    annotated = {
+        "images": [{"id": 1, "file_name": "picture.png", "width": 90, "height": 60}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 30, 40], "area": 1200}
+        ],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    (files / "coco.json").write_text(json.dumps(annotated))
+    picture = files / "picture.png"
+    data = ["--data", files / "coco.json", "--images-root", files, "--classes", "person"]
+    for arguments in (
+        ["detect", cooked, picture],
+        ["compare", raw, cooked, "--images", picture],
+        ["evaluate", cooked, *data],
+        ["quantize", cooked, "--calib", picture],
+        ["convert", cooked],
+    ):
+        result = _run(*arguments, "--spec", given)
+        assert isinstance(result.exception, InputError), (arguments, result.output)
+        assert "expected raw heads" in str(result.exception), arguments
+    assert _run("detect", raw, picture, "--spec", given).exit_code == 0

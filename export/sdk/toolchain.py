@@ -15,6 +15,7 @@ from typing import Any
 
 import onnx
 
+from export.dlc_names import with_dlc_names
 from export.onnx_model import is_quantized, load_detector_onnx
 from export.plain_graph import is_plain
 from export.sdk.command_lines import Plan, Toolset, convert_plan
@@ -95,7 +96,7 @@ def convert(
     and for an incomplete SDK; PersondetError where a tool fails or its file is not that graph: then
     nothing is written but `destination`.log.
     """
-    model, spec = load_float_onnx(onnx_path, spec)
+    model, spec = with_dlc_names(*load_float_onnx(onnx_path, spec))
     check_destination(destination, ".dlc", inputs=[onnx_path])
     stem = safe_name(onnx_path.stem)
     source, product = Path(f"{stem}.onnx"), Path(f"{stem}.dlc")
