@@ -18,6 +18,7 @@ from torch import Tensor
 
 from persondet import zoo
 from persondet.anchors import anchors_cxcywh_norm
+from persondet.assumptions import assumption_note
 from persondet.checkpoint_file import EXPECTED, expanded, read_checkpoint_file, shown_entries
 from persondet.errors import InputError
 from persondet.networks import build_network
@@ -54,15 +55,24 @@ def load_checkpoint(
     model: str | None = None,
     class_names: Sequence[str] | None = None,
     anchor_ratios: Sequence[float] | None = None,
+    backbone_activation: str | None = None,
+    spec: DetectorSpec | None = None,
 ) -> Checkpoint:
     """Read a file of PyTorch's or a safetensors file. Nothing in it is executed.
 
     model: the zoo's name of the network; None: recognised from the keys and shapes.
-    class_names: without the background. anchor_ratios: height / width, see `zoo.detector_spec`.
+    class_names: without the background. anchor_ratios, backbone_activation: see
+    `zoo.detector_spec`. spec: instead of all these, and of the file's own; the network is built
+    from it.
     Raises InputError for a file that is not a state_dict of one of our networks: with every
     missing, unexpected or wrongly shaped key in one message, or, when over half of the keys differ
     from the network that was recognised, saying that it is none of them.
     """
+    if spec is not None and (model or class_names or anchor_ratios or backbone_activation):
+        raise InputError(
+            "a spec says the network, its classes, anchors and activation: give either a spec or "
+            "those"
+        )
     path = Path(path)
     content = read_checkpoint_file(path)
     read_sidecar(path)
@@ -74,19 +84,27 @@ def load_checkpoint(
     if dropped := [key for key in weights if key.startswith(_LANDMARKS)]:
         weights = {key: value for key, value in weights.items() if key not in dropped}
         notes.append(f"{path}: the landmark heads ({len(dropped)} tensors) are ignored")
-    if stored_spec is not None:
+    guessed = stored_spec is None and model is None and spec is None
+    if spec is not None:
+        spec = zoo.with_backbone_activation(spec, spec.backbone_activation)
+        if stored_spec is not None:
+            _check_same_network(path, spec, stored_spec)
+    elif stored_spec is not None:
         spec = _overridden(path, stored_spec, model, class_names, anchor_ratios)
+        if backbone_activation:
+            spec = zoo.with_backbone_activation(spec, backbone_activation)
     else:
         spec = _recognised_spec(path, weights, model, class_names, anchor_ratios)
-        if not anchor_ratios and (ratios := zoo.default_anchor_ratios(spec.network)):
-            shown = ", ".join(f"{ratio:.4g}" for ratio in ratios)
-            notes.append(
-                f"{path}: the file does not say its anchors' height / width; assumed {shown} "
-                "(--anchor-ratios gives another)"
-            )
-        if state.priors is not None and (note := _priors_note(path, state.priors, spec)):
-            notes.append(note)
-    guessed = stored_spec is None and model is None
+        spec = zoo.with_backbone_activation(spec, backbone_activation)
+        note = assumption_note(
+            spec,
+            anchor_ratios_given=bool(anchor_ratios),
+            class_names_given=bool(class_names),
+            activation_given=bool(backbone_activation),
+        )
+        notes.append(f"{path}: {note}")
+        if state.priors is not None and (note_of := _priors_note(path, state.priors, spec)):
+            notes.append(note_of)
     network = _filled_network(path, spec, weights, guessed=guessed)
     return Checkpoint(spec, network, tuple(notes), path, _training_record(content))
 
@@ -198,6 +216,22 @@ def _overridden(
         )
         spec = dataclasses.replace(spec, levels=given.levels)
     return spec
+
+
+def _check_same_network(path: Path, given: DetectorSpec, own: DetectorSpec) -> None:
+    """Raise InputError unless the spec given says what the weights were trained with."""
+
+    def trained(spec: DetectorSpec) -> tuple[object, ...]:
+        return (
+            *(spec.network, spec.width_mult, spec.num_classes),
+            *(spec.mean_rgb, spec.std_rgb, spec.backbone_activation),
+        )
+
+    if trained(given) != trained(own):
+        raise InputError(
+            f"{path} does not fit the spec given: expected (network, width, classes, mean, std, "
+            f"activation) {trained(given)}, got {trained(own)}; leave --spec away"
+        )
 
 
 def _check_class_names(path: Path, class_names: Sequence[str], num_classes: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from persondet.errors import InputError
 
+BACKBONE_ACTIVATIONS = ("relu", "relu6")
 INPUT_FORMATS = ("float-nchw", "float-nhwc", "uint8-nhwc")
 SCORE_FUNCTIONS = ("softmax", "sigmoid")
 SPEC_VERSION = 1
@@ -56,6 +57,8 @@ class DetectorSpec:
     score_threshold, nms_iou, top_k: the defaults of `Detector`.
     input_name, scores_name, boxes_name: tensor names in ONNX and DLC.
         scores: (1, A, classes) logits; boxes: (1, A, 4) offsets in the order x, y, w, h.
+    backbone_activation: relu or relu6 in the backbone instead of the network's own; None: its own.
+        The keys of a checkpoint are the same with either.
     """
 
     network: str
@@ -75,6 +78,7 @@ class DetectorSpec:
     input_name: str = "image"
     scores_name: str = "scores"
     boxes_name: str = "boxes"
+    backbone_activation: str | None = None
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -115,6 +119,8 @@ def _problems(spec: DetectorSpec) -> Iterator[str]:
         yield f"input_format {spec.input_format!r}, expected one of {', '.join(INPUT_FORMATS)}"
     if spec.score_function not in SCORE_FUNCTIONS:
         yield f"score_function {spec.score_function!r}, expected softmax or sigmoid"
+    if spec.backbone_activation not in (None, *BACKBONE_ACTIVATIONS):
+        yield f"backbone_activation {spec.backbone_activation!r}, expected relu or relu6"
     if len(spec.class_names) < 2 or not all(isinstance(name, str) for name in spec.class_names):
         yield f"class_names {spec.class_names}, expected the background and at least one more name"
     if not _are_integers(spec.input_size_hw, 2) or min(spec.input_size_hw) < 1:
@@ -167,8 +173,15 @@ def _are_integers(values: Sequence[Any], count: int) -> bool:
 
 
 def spec_to_dict(spec: DetectorSpec) -> dict[str, Any]:
-    """The spec as JSON-ready values (tuples become lists on writing)."""
-    return {"spec_version": SPEC_VERSION, **dataclasses.asdict(spec)}
+    """The spec as JSON-ready values (tuples become lists on writing).
+
+    backbone_activation is left out when it is the network's own: releases before that field then
+    read the spec.
+    """
+    values = {"spec_version": SPEC_VERSION, **dataclasses.asdict(spec)}
+    if spec.backbone_activation is None:
+        del values["backbone_activation"]
+    return values
 
 
 def spec_to_json(spec: DetectorSpec) -> str:

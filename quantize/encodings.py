@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from persondet.errors import InputError
+from quantize.aimet import older_form
 
 MIN_WIDTH = 0.0001  # of a range (SNPE 2.25's documentation)
 # onnxruntime's quantizer renames what produces a graph output: the output is what it dequantizes.
@@ -103,19 +104,29 @@ def encodings_to_json(encodings: Encodings) -> str:
 
 
 def read_encodings_record(path: Path) -> dict[str, dict[str, Any]]:
-    """The file's two objects, by KEYS; what is in them is not looked at. Raises InputError."""
+    """Return the file's two objects, by KEYS; what is in them is not looked at.
+
+    Files of AIMET's version 1.0.0 are brought into the older form. Raises InputError.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read the encodings {path}: {error.strerror}") from None
     except ValueError:
         record = None
-    if not isinstance(record, dict) or not all(isinstance(record.get(key), dict) for key in KEYS):
+    values = {key: record.get(key) if isinstance(record, dict) else None for key in KEYS}
+    try:
+        found = {k: older_form(v) if isinstance(v, list) else v for k, v in values.items()}
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    objects = {key: value for key, value in found.items() if isinstance(value, dict)}
+    if len(objects) < len(KEYS):
         raise InputError(
             f"{path} is no encodings file: expected JSON, an object with {' and '.join(KEYS)}, "
-            "each an object of tensor names, as `persondet quantize` writes it"
+            "each an object of tensor names, as `persondet quantize` writes it, or a list, as "
+            "AIMET writes it (encoding_version 0.6.1 or 1.0.0)"
         )
-    return record
+    return objects
 
 
 def read_encodings(path: Path) -> Encodings:

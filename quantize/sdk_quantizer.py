@@ -1,15 +1,17 @@
 """ONNX and calibration pictures to a quantized DLC, through an SDK's own tools."""
 
 import dataclasses
+import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
+from export.dlc_names import with_dlc_names
 from export.sdk.command_lines import Plan, convert_plan, quantize_plan
 from export.sdk.intent import ConvertIntent, QuantizeIntent, dlc_spec
 from export.sdk.output_layers import output_layers
@@ -52,11 +54,13 @@ def quantize_with_sdk(
     calibration: CalibrationSet | None,
     converting: ConvertIntent,
     quantizing: QuantizeIntent,
+    spec: DetectorSpec | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> SdkResult:
     """Write `destination`, a quantized DLC, and its sidecar. advance: called after each image.
 
-    calibration: None with float_fallback, which calibrates nothing.
+    calibration: None with float_fallback, which calibrates nothing. spec: instead of the ONNX
+    file's own.
 
     Raises InputError for a model, a set or encodings that cannot be used, for what the SDK's
     version lacks and for an incomplete SDK; PersondetError where a tool fails or its file is not
@@ -64,18 +68,21 @@ def quantize_with_sdk(
     """
     if (calibration is None) != quantizing.float_fallback:
         raise InputError("give calibration images, or --float-fallback with encodings; one of them")
-    model, spec = load_float_onnx(onnx_path)
+    model, spec = load_float_onnx(onnx_path, spec)
     check_native(spec, quantizing)
     overrides = converting.overrides
     inputs = [onnx_path, *([overrides] if overrides else [])]
     check_destination(destination, ".dlc", inputs=inputs)
+    record = None
+    graph, named_spec = with_dlc_names(model, spec)
     if overrides is not None:
-        check_overrides(overrides, model)
+        record = _with_names_of(named_spec, spec, check_overrides(overrides, model))
+    model, spec = graph, named_spec
     job = _Job(
         model=model,
         spec=spec,
         onnx_path=onnx_path,
-        overrides=overrides,
+        overrides=record,
         calibration=calibration,
         converting=converting,
         quantizing=quantizing,
@@ -107,12 +114,12 @@ def quantize_with_sdk(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Job:
-    """A model and what is wanted of it. spec: the ONNX's; overrides: the user's file."""
+    """A model and what is wanted of it. spec: the ONNX's; overrides: given encodings."""
 
     model: onnx.ModelProto
     spec: DetectorSpec
     onnx_path: Path
-    overrides: Path | None
+    overrides: dict[str, Any] | None
     calibration: CalibrationSet | None
     converting: ConvertIntent
     quantizing: QuantizeIntent
@@ -138,7 +145,7 @@ class _Job:
         """Return the converter's calls and the quantizer's. Raises InputError as they do."""
         version, tools = toolchain.sdk.version, toolchain.tools
         converting = self.converting
-        if converting.overrides is not None:
+        if self.overrides is not None:
             converting = dataclasses.replace(converting, overrides=Path(_OVERRIDES_NAME))
         source = self._named(".onnx")
         first = convert_plan(*(converting, self.spec, version, tools), onnx=source, dlc=self.plain)
@@ -157,9 +164,10 @@ class _Job:
         """Run the tools in the folder; return the proof of the product, and notes on it."""
         first, second = self.plans(toolchain)
         spec, version = dlc_spec(self.spec, self.converting), toolchain.sdk.version
-        shutil.copyfile(self.onnx_path, folder / self._named(".onnx"))
+        onnx.save(self.model, folder / self._named(".onnx"))
         if self.overrides is not None:
-            shutil.copyfile(self.overrides, folder / _OVERRIDES_NAME)
+            text = json.dumps(self.overrides)
+            (folder / _OVERRIDES_NAME).write_text(text, encoding="utf-8")
         toolchain.run(first, folder)
         prove_sdk_dlc(folder / self.plain, self.model, spec, version, quantized=False)
         with without_blanks(folder) as clean:
@@ -235,17 +243,34 @@ def _counted(calibration: CalibrationSet, advance: Callable[[], None]) -> Iterat
         advance()
 
 
-def check_overrides(path: Path, model: onnx.ModelProto) -> None:
-    """Raises InputError where the file is none of encodings, or names tensors that the model does
+def _with_names_of(
+    named: DetectorSpec, spec: DetectorSpec, record: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The encodings, as every SDK reads them, of a graph whose inputs and outputs were renamed."""
+    names = {
+        spec.input_name: named.input_name,
+        spec.scores_name: named.scores_name,
+        spec.boxes_name: named.boxes_name,
+    }
+    activations = {names.get(name, name): values for name, values in record[KEYS[0]].items()}
+    return {"version": "0.6.1", **record, KEYS[0]: activations}
+
+
+def check_overrides(path: Path, model: onnx.ModelProto) -> dict[str, dict[str, Any]]:
+    """Return the encodings in the file, in the older form.
+
+    Raises InputError where the file is none of encodings, or names tensors that the model does
     not have: an SDK ignores those without a word."""
     record = read_encodings_record(path)
     graph = model.graph
     tensors = {name for node in graph.node for name in node.output}
     tensors |= {value.name for value in graph.input}
-    unknown = set(record[KEYS[0]]) - tensors
-    unknown |= set(record[KEYS[1]]) - {item.name for item in graph.initializer}
+    constants = {item.name for item in graph.initializer}
+    unknown = set(record[KEYS[0]]) - tensors - constants
+    unknown |= set(record[KEYS[1]]) - constants
     if unknown:
         raise InputError(
             f"{path} names {counted(len(unknown), 'tensor')} that the model does not have: "
             f"{shortened(sorted(unknown))}; it belongs to another model, or to another export of it"
         )
+    return record

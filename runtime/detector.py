@@ -12,6 +12,7 @@ from runtime.backend import Backend
 from runtime.decode import Candidates, check_outputs, decode
 from runtime.detections import Detections, detections_in_picture
 from runtime.nms import nms
+from runtime.raw_heads import check_raw_heads
 
 
 class BoxDecoder:
@@ -41,16 +42,21 @@ class BoxDecoder:
         self._model_name = model_name
         self._class_ids = _class_ids(spec, classes)
         self._anchors = anchors_cxcywh_norm(spec)
+        self._has_raw_heads = False  # known from the first image on
 
     def detections(self, outputs: dict[str, np.ndarray], size_hw: tuple[int, int]) -> Detections:
         """Return the detections in pixels of an image of size_hw.
 
-        Raises PersondetError if the outputs do not fit the spec or are not numbers.
+        Raises InputError for a model with softmax or box decoding inside (`runtime.raw_heads`),
+        PersondetError if the outputs do not fit the spec or are not numbers.
         """
         return self.nms(self.decode(outputs), size_hw)
 
     def decode(self, outputs: dict[str, np.ndarray]) -> Candidates:
         check_outputs(outputs, self.spec, self._model_name)
+        if not self._has_raw_heads:
+            check_raw_heads(outputs, self._anchors, self.spec, self._model_name)
+            self._has_raw_heads = True
         return decode(outputs, self._anchors, self.spec, self.score_threshold, self._class_ids)
 
     def nms(self, candidates: Candidates, size_hw: tuple[int, int]) -> Detections:

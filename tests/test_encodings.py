@@ -150,7 +150,7 @@ def test_odd_entries(tmp_path: Path) -> None:
         b"[]",
         b"{}",
         b'{"activation_encodings": {}}',
-        b'{"activation_encodings": [], "param_encodings": []}',  # version 1.0.0 has lists
+        b'{"activation_encodings": "", "param_encodings": []}',  # version 1.0.0 has lists
     ],
 )
 def test_other_files(tmp_path: Path, content: bytes) -> None:

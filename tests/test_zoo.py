@@ -1,9 +1,13 @@
 """Specs by name."""
 
 import pytest
+import torch
 
 from persondet import zoo
+from persondet.checkpoint import load_checkpoint
 from persondet.errors import InputError
+from persondet.models import resolve_model
+from persondet.networks import build_network
 from persondet.zoo import VOC_CLASSES, default_anchor_ratios, detector_spec, network_names
 
 
@@ -24,6 +28,32 @@ def test_defaults(name):
     assert spec.variances == (0.1, 0.2)
     if name != zoo.SSDLITE_PERSON:
         assert (spec.mean_rgb, spec.std_rgb) == ((127.0,) * 3, (128.0,) * 3)
+
+
+def test_nms_thresholds_are_those_of_the_original_and_its_ancestor():
+    found = {name: detector_spec(name).nms_iou for name in network_names()}
+    assert found == {
+        zoo.F38: 0.35,
+        zoo.F38_PERSON: 0.3,
+        zoo.F19: 0.45,
+        zoo.RFB_C64: 0.3,
+        zoo.RFB_C32: 0.3,
+        zoo.SSDLITE_PERSON: 0.6,
+    }
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_the_backbones_own_activation_is_what_is_built(name):
+    kinds = {"relu": torch.nn.ReLU, "relu6": torch.nn.ReLU6}
+    with torch.device("meta"):
+        backbone = build_network(detector_spec(name)).base_net
+    found = {type(m) for m in backbone.modules() if isinstance(m, tuple(kinds.values()))}
+    assert found == {kinds[zoo.own_backbone_activation(name)]}
+
+
+@pytest.mark.parametrize("name", ["head", "person"])
+def test_the_shipped_weights_keep_the_threshold_that_they_were_measured_with(name):
+    assert load_checkpoint(resolve_model(name)).spec.nms_iou == 0.45
 
 
 def test_classes():

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from persondet.cli.onnx_input import beside, given_spec, onnx_of, onnx_spec_option
 from persondet.cli.sdk_options import (
     SdkChoice,
     chosen_sdk,
@@ -53,9 +54,15 @@ _OF_SDKS = ("dlc_layout", "float_bits", "simplify", "fold_batch_norm", "optimiza
     show_default=True,
     help="SDK: join batch norm with its convolution",
 )
+@onnx_spec_option
 @sdk_options
 def command(
-    model: str, output: Path | None, context_binary: bool, soc: tuple[str, ...], **options: Any
+    model: str,
+    output: Path | None,
+    context_binary: bool,
+    soc: tuple[str, ...],
+    spec_path: Path | None,
+    **options: Any,
 ) -> None:
     """Write MODEL as a float DLC, and prove that it holds the graph.
 
@@ -69,16 +76,17 @@ def command(
                 "--context-binary is of the toolchain embedded; an SDK puts the compiled graph "
                 "into the DLC: persondet quantize --soc, or convert --float-bits 16 --soc"
             )
-        _through_sdk(model, output, choice, _intent(soc_names(soc), options))
+        _through_sdk(model, output, choice, _intent(soc_names(soc), options), spec_path)
         return
 
     from export.convert import convert
     from persondet.cli.dlc_output import context_soc, echo_dlc
-    from persondet.cli.onnx_input import beside, onnx_of
 
     compiled_for = context_soc(context_binary, soc_names(soc))
-    with onnx_of(model) as onnx_path:
-        echo_dlc(convert(onnx_path, output or beside(model, ".dlc"), soc=compiled_for))
+    spec = given_spec(spec_path)
+    with onnx_of(model, spec=spec) as onnx_path:
+        destination = output or beside(model, ".dlc")
+        echo_dlc(convert(onnx_path, destination, soc=compiled_for, spec=spec))
 
 
 def _intent(socs: tuple[str, ...], options: dict[str, Any]) -> "ConvertIntent":
@@ -95,15 +103,18 @@ def _intent(socs: tuple[str, ...], options: dict[str, Any]) -> "ConvertIntent":
 
 
 def _through_sdk(
-    model: str, output: Path | None, choice: SdkChoice, intent: "ConvertIntent"
+    model: str,
+    output: Path | None,
+    choice: SdkChoice,
+    intent: "ConvertIntent",
+    spec_path: Path | None,
 ) -> None:
     from export.sdk.command_lines import convert_plan
     from export.sdk.toolchain import convert
-    from persondet.cli.onnx_input import beside, onnx_of
 
     destination = output or beside(model, ".dlc")
     if choice.dry_run:
-        source = dry_run_input(model, choice)
+        source = dry_run_input(model, choice, spec_path)
         plan = convert_plan(
             *(intent, source.spec, choice.version, choice.tools),
             onnx=source.onnx_path,
@@ -111,5 +122,9 @@ def _through_sdk(
         )
         echo_dry_run(choice, source, [plan])
         return
-    with onnx_of(model, choice.opset) as onnx_path:
-        echo_sdk_dlc(convert(onnx_path, destination, toolchain=choice.toolchain(), intent=intent))
+    spec = given_spec(spec_path)
+    with onnx_of(model, choice.opset, spec) as onnx_path:
+        result = convert(
+            onnx_path, destination, toolchain=choice.toolchain(), intent=intent, spec=spec
+        )
+    echo_sdk_dlc(result)

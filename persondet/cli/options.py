@@ -73,3 +73,10 @@ def _with_options(command: Callable[..., Any], options: tuple[Any, ...]) -> Call
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def model_spec_option(help: str) -> Callable[..., Any]:
+    """`--spec FILE`, as `spec_path`; `persondet.cli.opening.read_spec` reads it."""
+    return click.option(
+        "--spec", "spec_path", type=click.Path(path_type=Path), metavar="FILE", help=help
+    )

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from persondet.cli.onnx_input import beside, given_spec, onnx_of, onnx_spec_option
 from persondet.cli.quantize_sdk import (
     QUANTIZER_NAMES,
     SdkJob,
@@ -71,6 +72,7 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 )
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
 @soc_options
+@onnx_spec_option
 @quantizer_options
 @sdk_options
 def command(
@@ -79,6 +81,7 @@ def command(
     encodings: Path | None,
     output: Path | None,
     soc: tuple[str, ...],
+    spec_path: Path | None,
     **options: Any,
 ) -> None:
     """Quantize MODEL on real pictures and write it as a DLC.
@@ -89,21 +92,27 @@ def command(
     and the encodings as JSON in the form that the vendor's --quantization_overrides reads
     (MODEL.quantized.encodings.json). Options marked "SDK" mean nothing there.
     """
-    from persondet.cli.onnx_input import beside
-
     choice = chosen_sdk(options, QUANTIZER_NAMES)
     destination = output or beside(model, ".quantized.dlc")
     if choice is None:
         if options["calibration"] == "sqnr":
             raise click.UsageError("--calibration sqnr: of the toolchain snpe, not embedded")
-        _embedded(model, destination, calib, encodings, soc_names(soc), options)
+        _embedded(model, destination, calib, encodings, soc_names(soc), spec_path, options)
     elif options["context_binary"]:
         raise click.UsageError(
             "--context-binary is of the toolchain embedded; with an SDK, --soc alone puts the "
             "compiled graph into the DLC"
         )
     else:
-        job = SdkJob(model, destination, calib, encodings, options["max_pictures"], choice)
+        job = SdkJob(
+            model=model,
+            destination=destination,
+            calib=calib,
+            encodings=encodings,
+            max_pictures=options["max_pictures"],
+            choice=choice,
+            spec_path=spec_path,
+        )
         intent = intent_of(soc_names(soc), encodings, options)
         if choice.dry_run:
             dry_run(job, intent, options["raw_files"])
@@ -119,6 +128,7 @@ def _embedded(
     calib: Path | None,
     encodings: Path | None,
     socs: tuple[str, ...],
+    spec_path: Path | None,
     options: dict[str, Any],
 ) -> None:
     if (calib is None) == (encodings is None):
@@ -129,17 +139,17 @@ def _embedded(
         raise click.UsageError(f"{', '.join(given)}: the encodings file says that already")
 
     from persondet.cli.dlc_output import context_soc, echo_dlc
-    from persondet.cli.onnx_input import onnx_of
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
     from quantize.qdq import Scheme
     from quantize.quantizer import quantize
     from runtime.onnx_session import EXACT_SUMS_ENTRY
 
+    spec = given_spec(spec_path)
     soc = context_soc(options["context_binary"], socs)
     chosen = calibration_set(calib, options["max_pictures"]) if calib else None
     with (
-        onnx_of(model) as onnx_path,
+        onnx_of(model, spec=spec) as onnx_path,
         progress_bar("calibrating", len(chosen) if chosen else None) as advance,
     ):
         result = quantize(
@@ -150,6 +160,7 @@ def _embedded(
             scheme=Scheme(int(options["act_bits"]), options["per_channel"]) if chosen else None,
             method=options["calibration"],
             soc=soc,
+            spec=spec,
             advance=advance,
         )
     if chosen:

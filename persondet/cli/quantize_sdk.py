@@ -71,9 +71,9 @@ QUANTIZER_NAMES = (
 _OF_CALIBRATION = ("calibration", "max_pictures", "native_inputs")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SdkJob:
-    """What the user named: MODEL, the quantized DLC, the calibration set, given encodings."""
+    """What the user named: MODEL, the quantized DLC, the calibration set, encodings, the spec."""
 
     model: str
     destination: Path
@@ -81,6 +81,7 @@ class SdkJob:
     encodings: Path | None
     max_pictures: int
     choice: SdkChoice
+    spec_path: Path | None = None
 
 
 def quantizer_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,15 +112,16 @@ def intent_of(
 def through_sdk(job: SdkJob, intent: "QuantizeIntent") -> None:
     """Quantize, and say what came of it."""
     from export.sdk.intent import ConvertIntent
-    from persondet.cli.onnx_input import onnx_of
+    from persondet.cli.onnx_input import given_spec, onnx_of
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
     from quantize.sdk_quantizer import quantize_with_sdk
 
     check_calibration(job, intent)
     chosen = calibration_set(job.calib, job.max_pictures) if job.calib else None
+    spec = given_spec(job.spec_path)
     with (
-        onnx_of(job.model, job.choice.opset) as onnx_path,
+        onnx_of(job.model, job.choice.opset, spec) as onnx_path,
         progress_bar("calibration files", len(chosen) if chosen else None) as advance,
     ):
         result = quantize_with_sdk(
@@ -129,6 +131,7 @@ def through_sdk(job: SdkJob, intent: "QuantizeIntent") -> None:
             calibration=chosen,
             converting=ConvertIntent(overrides=job.encodings),
             quantizing=intent,
+            spec=spec,
             advance=advance,
         )
     if chosen:
@@ -158,7 +161,7 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
     from quantize.sdk_quantizer import check_native, write_calibration
 
     source, converting = (
-        dry_run_input(job.model, job.choice),
+        dry_run_input(job.model, job.choice, job.spec_path),
         ConvertIntent(overrides=job.encodings),
     )
     check_calibration(job, intent)

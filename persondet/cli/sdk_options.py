@@ -215,23 +215,25 @@ class DryRunInput:
     notes: tuple[str, ...] = ()
 
 
-def dry_run_input(model: str, choice: SdkChoice) -> DryRunInput:
-    """Raises InputError for a MODEL that is none, as a real run would."""
-    from persondet.cli.onnx_input import beside
+def dry_run_input(model: str, choice: SdkChoice, spec_path: Path | None = None) -> DryRunInput:
+    """Raises InputError for a MODEL that is none, as a real run would. spec_path: of --spec."""
+    from persondet.cli.onnx_input import beside, given_spec
     from persondet.models import resolve_model
     from runtime.backend import model_kind
 
-    path = resolve_model(model)
+    path, spec = resolve_model(model), given_spec(spec_path)
     if path.is_dir() or model_kind(path) != "pth":
-        from export.sdk.toolchain import load_float_onnx, opset_notes
+        from export.sdk.toolchain import load_float_onnx, opset_notes, simplified_notes
 
-        model_proto, spec = load_float_onnx(path)
-        return DryRunInput(None, path, spec, opset_notes(model_proto, choice.version))
+        model_proto, spec = load_float_onnx(path, spec)
+        notes = (*opset_notes(model_proto, choice.version), *simplified_notes(path))
+        return DryRunInput(None, path, spec, notes)
     from persondet.checkpoint import load_checkpoint
 
     onnx_path = beside(model, ".onnx")
-    words = ("persondet", "export", model, "-o", str(onnx_path), "--opset", str(choice.opset))
-    return DryRunInput(shell_line(words), onnx_path, load_checkpoint(path).spec)
+    words = ["persondet", "export", model, "-o", str(onnx_path), "--opset", str(choice.opset)]
+    words += ["--spec", str(spec_path)] if spec_path else []
+    return DryRunInput(shell_line(words), onnx_path, load_checkpoint(path, spec=spec).spec)
 
 
 def echo_dry_run(
