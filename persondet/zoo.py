@@ -85,6 +85,14 @@ def known_network(name: str) -> str:
     raise InputError(f"unknown network {name!r}{hint} known: {known}")
 
 
+def check_anchor_ratios(ratios: Sequence[float]) -> None:
+    """Raise InputError if a ratio is not a positive number."""
+    if not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
+        raise InputError(
+            f"anchor ratios (height / width) are positive numbers, got {tuple(ratios)}"
+        )
+
+
 def default_anchor_ratios(network: str) -> tuple[float, ...]:
     """height / width of the anchors where `detector_spec` takes them as a parameter, else ()."""
     return _SPECS[network][1]
@@ -136,8 +144,7 @@ def detector_spec(
             f"{network} takes {len(default_ratios)} anchor ratios (height / width), "
             f"got {len(ratios)}"
         )
-    if not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
-        raise InputError(f"anchor ratios (height / width) are positive numbers, got {ratios}")
+    check_anchor_ratios(ratios)
     names = _class_names(class_names, num_classes, default_names)
     spec = builder(network, ("background", *names), width_mult, ratios)
     return with_backbone_activation(spec, backbone_activation)

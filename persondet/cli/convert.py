@@ -81,11 +81,13 @@ def command(
 
     from export.convert import convert
     from persondet.cli.dlc_output import context_soc, echo_dlc
+    from persondet.sidecar import check_destination
 
     compiled_for = context_soc(context_binary, soc_names(soc))
     spec = given_spec(spec_path)
+    destination = output or beside(model, ".dlc")
+    check_destination(destination, ".dlc", inputs=[])
     with onnx_of(model, spec=spec) as onnx_path:
-        destination = output or beside(model, ".dlc")
         echo_dlc(convert(onnx_path, destination, soc=compiled_for, spec=spec))
 
 

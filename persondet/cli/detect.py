@@ -64,11 +64,18 @@ def command(
     or a model's name. A picture that cannot be read is reported and passed over, and the exit code
     is then 2.
     """
-    from persondet.cli.opening import open_model
+    from persondet.cli.opening import check_detection_options, open_model, spec_if_known
     from persondet.models import resolve_model
     from runtime.detector import Detector
 
     model, paths = model_and_paths(arguments, net_type, test_path)
+    check_detection_options(
+        spec_if_known(model, spec_path),
+        score_threshold=score_threshold,
+        nms_iou=nms_iou,
+        top_k=top_k,
+        classes=classes,
+    )
     pictures = _pictures(paths, out)
     specs = [] if spec_path is None else [spec_path]
     report = PictureReport(

@@ -89,7 +89,7 @@ def command(
     from benchmarks.evaluation.found import ModelToOpen
     from benchmarks.evaluation.results import results_of
     from benchmarks.evaluation.truth import read_truth
-    from persondet.cli.opening import open_model
+    from persondet.cli.opening import open_model, spec_if_known
     from persondet.cli.progress import progress_bar
     from persondet.data.sources import parse_sources
     from persondet.images import read_image_rgb
@@ -112,6 +112,8 @@ def command(
         annotations = [source.annotations for source in sources if source.annotations.is_file()]
         check_destination(results_path, ".json", inputs=[path, *annotations])
     kind = model_kind(path)
+    known = spec_if_known(model, spec_path)
+    truth = read_truth(sources, known.class_names, classes, limit) if known else None
     threads = None if kind == "dlc" or device else 1
     with contextlib.ExitStack() as stack:
         if device is None:
@@ -121,7 +123,8 @@ def command(
             (there,) = device.open(stack, [model], spec_path)
             backend = there
         spec, ran_on = backend.spec, backend.device
-        truth = read_truth(sources, spec.class_names, classes, limit)
+        if truth is None or known is None or known.class_names != spec.class_names:
+            truth = read_truth(sources, spec.class_names, classes, limit)
         for note in truth.notes:
             click.echo(f"note: {note}", err=True)
         to_open = ModelToOpen(path, spec, threads)

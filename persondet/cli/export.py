@@ -19,7 +19,11 @@ from persondet.spec import BACKBONE_ACTIVATIONS, INPUT_FORMATS
     f"Default: {INPUT_FORMATS[0]}, or what --spec says.",
 )
 @click.option(
-    "--opset", type=int, default=17, show_default=True, help="9 to 20, for old converters"
+    "--opset",
+    type=click.IntRange(9, 20),
+    default=17,
+    show_default=True,
+    help="For old converters: 9 or more.",
 )
 @click.option("--model", help="network name, where the checkpoint's keys do not tell")
 @click.option("--classes", type=NAMES, help="class names without the background, comma-separated")
@@ -60,11 +64,13 @@ def command(
     Outputs: scores (1, A, classes) logits and boxes (1, A, 4) offsets. Softmax, box decoding and
     non-maximum suppression stay outside; `persondet detect` does them.
     """
-    from export.onnx_export import CHECK_PICTURE, export_onnx
-    from persondet.checkpoint import load_checkpoint
+    from persondet import zoo
     from persondet.cli.onnx_input import stem_of
     from persondet.cli.opening import read_spec
+    from persondet.images import read_image_rgb
     from persondet.models import resolve_model
+    from persondet.sidecar import check_destination
+    from runtime.backend import model_kind
 
     spec = read_spec(spec_path) if spec_path else None
     if spec and (model or classes or anchor_ratios or backbone_activation):
@@ -73,6 +79,19 @@ def command(
             "--classes, --anchor-ratios and --backbone-activation, or change the file"
         )
     path = resolve_model(checkpoint)
+    model_kind(path)
+    destination = output or Path(f"{stem_of(checkpoint)}.onnx")
+    check_destination(destination, ".onnx", inputs=[path])
+    if anchor_ratios:
+        zoo.check_anchor_ratios(anchor_ratios)
+    if model:
+        zoo.detector_spec(model, anchor_ratios=anchor_ratios)
+    if picture:
+        read_image_rgb(picture)
+
+    from export.onnx_export import CHECK_PICTURE, export_onnx
+    from persondet.checkpoint import load_checkpoint
+
     loaded = load_checkpoint(
         path,
         model=model,
@@ -83,7 +102,7 @@ def command(
     )
     result = export_onnx(
         loaded,
-        output or Path(f"{stem_of(checkpoint)}.onnx"),
+        destination,
         input_format=input_format or (spec.input_format if spec else INPUT_FORMATS[0]),
         opset=opset,
         picture=picture or CHECK_PICTURE,

@@ -68,13 +68,15 @@ def command(
     from persondet.errors import InputError
     from persondet.models import resolve_model
     from persondet.sidecar import check_destination, replacing
-    from persondet.zoo import full_name, network_names
+    from persondet.zoo import full_name, known_network, network_names
 
     to_stdout = csv_path is not None and str(csv_path) == "-"
     if as_json and to_stdout:
         raise InputError("--json and --csv - both want standard output; name a file for --csv")
     if toolchain == "embedded" and (sdk or sdk_version or sdk_python):
         raise click.UsageError("--sdk, --sdk-version and --sdk-python are of --toolchain snpe")
+    if network is not None:
+        network = known_network(network)
     report: Any = figures_report
     path: Path | None = None
     try:

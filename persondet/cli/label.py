@@ -47,7 +47,7 @@ def command(
     """
     import json
 
-    from persondet.cli.opening import open_model
+    from persondet.cli.opening import check_detection_options, open_model, spec_if_known
     from persondet.cli.progress import progress_bar
     from persondet.data.pseudo_labels import LabelRule, coco_record, pseudo_labelled
     from persondet.data.samples import DataSet
@@ -59,6 +59,7 @@ def command(
     rule = LabelRule(certain, doubtful)
     images, paths = _pictures(data, images_root)
     source = resolve_model(model)
+    check_detection_options(spec_if_known(model), classes=classes)
     check_destination(output, ".json", inputs=[source, *paths])
     samples, unreadable = [], 0
     with (

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,43 @@ def open_model(model: str, spec_path: Path | None = None, threads: int | None = 
     for note in getattr(backend, "notes", ()):
         click.echo(f"note: {note}", err=True)
     return backend
+
+
+def spec_if_known(model: str, spec_path: Path | None = None) -> DetectorSpec | None:
+    """The spec that MODEL will have, if its sidecar or --spec says it; no model is loaded.
+
+    Raises InputError if there is no such model, or if what is there is none.
+    """
+    path = resolve_model(model)
+    kind = model_kind(path)
+    if spec_path is not None and not (kind == "dlc" and spec_beside(path)):
+        return read_spec(spec_path)
+    return spec_beside(path)
+
+
+def check_detection_options(
+    spec: DetectorSpec | None,
+    *,
+    score_threshold: float | None = None,
+    nms_iou: float | None = None,
+    top_k: int | None = None,
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Raise InputError for options that the model cannot take, before it is loaded.
+
+    spec: None if it is not known yet: the options are checked again when the model is open.
+    """
+    from runtime.detector import BoxDecoder
+
+    if spec is not None:
+        BoxDecoder(
+            spec,
+            model_name="",
+            score_threshold=score_threshold,
+            nms_iou=nms_iou,
+            top_k=top_k,
+            classes=classes,
+        )
 
 
 def spec_of_model(model: str, spec_path: Path | None = None) -> DetectorSpec:

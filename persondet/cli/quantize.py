@@ -93,7 +93,13 @@ def command(
     (MODEL.quantized.encodings.json). Options marked "SDK" mean nothing there.
     """
     choice = chosen_sdk(options, QUANTIZER_NAMES)
+    from persondet.sidecar import check_destination
+    from quantize.encodings import read_encodings_record
+
     destination = output or beside(model, ".quantized.dlc")
+    check_destination(destination, ".dlc", inputs=[])
+    if encodings is not None:
+        read_encodings_record(encodings)
     if choice is None:
         if options["calibration"] == "sqnr":
             raise click.UsageError("--calibration sqnr: of the toolchain snpe, not embedded")

@@ -108,6 +108,8 @@ def command(
     sources = parse_sources((*data, *val), images_root)
     training, validation = sources[: len(data)], sources[len(data) :]
     training_set = open_datasets(training, spec.class_names[1:], keep_unlabelled=bool(teacher))
+    if writes:
+        _echo_data(training_set, spec, config)
     origin = {
         "data": list(data),
         "val": list(val),
@@ -125,6 +127,7 @@ def command(
     from persondet.training.trainer import Run
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    _check_device(device)
     shard, shards = _join_processes(device)
     network = build_network(spec)
     taught_by = _teacher(teacher, spec, device) if teacher else None
@@ -132,7 +135,7 @@ def command(
     if taught_by:
         notes.append(f"{teacher} teaches {taught_by.num_anchors} of {spec.num_anchors} anchors")
     if writes:
-        _announce(training_set, spec, config, notes, out)
+        _echo_recipe(notes, config, out)
         _take_folder(out, overwrite)
     run = Run(
         spec,
@@ -189,24 +192,25 @@ def _train(run: "Run", network: "SSD", truth: "Truth | None", *, resume: bool) -
     return progress.best_score
 
 
-def _announce(
-    training_set: "DataSet",
-    spec: "DetectorSpec",
-    config: "TrainConfig",
-    notes: list[str],
-    folder: Path,
-) -> None:
-    """Say what is learnt from, and how."""
+def _echo_data(training_set: "DataSet", spec: "DetectorSpec", config: "TrainConfig") -> None:
+    """Say what is learnt from."""
     from persondet.data.cleaning import with_small_ignored
     from persondet.data.summary import summary_lines
-    from persondet.training.config import unusual_keys
-    from persondet.training.run_folder import CONFIG_FILE
 
     # Of the images as they are: a crop of one may enlarge a box so that it is learnt.
     seen = with_small_ignored(training_set, spec.input_size_hw, config.min_side_px)
+    for line in summary_lines(seen):
+        click.echo(line, err=True)
+
+
+def _echo_recipe(notes: list[str], config: "TrainConfig", folder: Path) -> None:
+    """Say what training starts from, and how it goes on."""
+    from persondet.training.config import unusual_keys
+    from persondet.training.run_folder import CONFIG_FILE
+
     keys = ", ".join(f"{key} {value}" for key, value in unusual_keys(config).items())
     recipe = f"recipe: {keys or 'the default'}; all of it in {folder / CONFIG_FILE}"
-    for line in (*summary_lines(seen), *notes, recipe):
+    for line in (*notes, recipe):
         click.echo(line, err=True)
 
 
@@ -226,6 +230,17 @@ def _config(path: Path | None, overrides: Mapping[str, Any]) -> "TrainConfig":
 
     values = read_config(path) if path else {}
     return config_from_dict(values | {k: v for k, v in overrides.items() if v is not None})
+
+
+def _check_device(device: str) -> None:
+    """Raise InputError if PyTorch has no such device."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"--device {device} cannot be used here: {reason}") from None
 
 
 def _join_processes(device: str) -> tuple[int, int]:
