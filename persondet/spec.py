@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from persondet.errors import InputError
+from persondet.wording import shown
 
 BACKBONE_ACTIVATIONS = ("relu", "relu6")
 INPUT_FORMATS = ("float-nchw", "float-nhwc", "uint8-nhwc")
@@ -136,7 +137,7 @@ def _problems(spec: DetectorSpec) -> Iterator[str]:
     for name in ("score_threshold", "nms_iou"):
         value = getattr(spec, name)
         if not _are_numbers((value,), 1) or not 0 <= value <= 1:
-            yield f"{name} {value!r}, expected a number from 0 to 1"
+            yield f"{name} {shown(value)}, expected a number from 0 to 1"
     if not _are_integers((spec.top_k,), 1) or spec.top_k < 1:
         yield f"top_k {spec.top_k!r}, expected a positive integer"
     names = (spec.input_name, spec.scores_name, spec.boxes_name)

@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from persondet.errors import InputError
+from persondet.wording import shown
 from quantize.aimet import older_form
 
 MIN_WIDTH = 0.0001  # of a range (SNPE 2.25's documentation)
@@ -155,7 +156,7 @@ def _parsed(path: Path, name: str, values: Any) -> tuple[TensorEncoding, ...]:
 def _parsed_one(value: Any) -> TensorEncoding:
     """scale and offset may be absent: they follow from min, max and the bits."""
     if not isinstance(value, dict):
-        raise TypeError(f"expected an object, got {value!r}")
+        raise TypeError(f"expected an object, got {shown(value)}")
     if value.get("dtype", "int") != "int":
         raise ValueError(f"dtype {value['dtype']!r} is not supported, expected 'int'")
     bits, symmetric = value["bitwidth"], str(value.get("is_symmetric", "False"))

@@ -84,7 +84,7 @@ def test_a_toml_table_says_the_same(folder: Path) -> None:
         ({"format": "coco", "annotations": 3, "images": "b"}, "annotations is 3, expected a text"),
         (
             {"format": "coco", "annotations": "a", "images": "b", "classes": "head"},
-            "classes 'head': expected a list of names",
+            'classes "head": expected a list of names',
         ),
     ],
 )

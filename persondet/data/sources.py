@@ -15,6 +15,7 @@ from persondet.data.samples import BACKGROUND, DataSet
 from persondet.data.voc_xml import read_voc_xml
 from persondet.data.wider_face import read_wider_face
 from persondet.errors import InputError
+from persondet.wording import shown
 
 _READERS_OF_CLASSES = {
     "coco": read_coco_json,
@@ -102,19 +103,24 @@ def parse_sources(sources: Sequence[str], images_root: Path | None) -> list[Sour
 def _check_table(table: Mapping[str, Any]) -> None:
     keys = {"format", "annotations", "images"}
     if missing := sorted(keys - set(table)):
-        raise InputError(f"data {table}: {', '.join(missing)} is missing")
+        raise InputError(f"data {_named(table)}: {', '.join(missing)} is missing")
     if unknown := sorted(set(table) - keys - {"classes"}):
-        raise InputError(f"data {table}: unknown {', '.join(unknown)}")
+        raise InputError(f"data {_named(table)}: unknown {', '.join(unknown)}")
     for key in keys:
         if not isinstance(table[key], str):
-            raise InputError(f"data {table}: {key} is {table[key]!r}, expected a text")
+            raise InputError(f"data {_named(table)}: {key} is {shown(table[key])}, expected a text")
     if table["format"] not in FORMATS:
-        raise InputError(f"data {table}: expected a format of {', '.join(FORMATS)}")
+        raise InputError(f"data {_named(table)}: expected a format of {', '.join(FORMATS)}")
+
+
+def _named(table: Mapping[str, Any]) -> str:
+    """What a person would call the entry: its annotations, or else all of it."""
+    return shown(table.get("annotations", dict(table)))
 
 
 def _class_map(data_format: str, entries: Any) -> dict[str, str]:
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-        raise InputError(f"classes {entries!r}: expected a list of names")
+        raise InputError(f"classes {shown(entries)}: expected a list of names")
     classes: dict[str, str] = {}
     for entry in entries:
         ours, _, theirs = (part.strip() for part in entry.partition("="))
@@ -122,9 +128,9 @@ def _class_map(data_format: str, entries: Any) -> dict[str, str]:
             theirs = DEFAULT_CLASSES.get(ours, ours)
         classes[ours] = theirs or ours
         if not ours or ours == BACKGROUND:
-            raise InputError(f"classes {entries}: {ours!r} is no class name")
+            raise InputError(f"classes {', '.join(entries)}: {ours!r} is no class name")
     if any(len(set(map(name_key, names))) < len(entries) for names in (classes, classes.values())):
-        raise InputError(f"classes {entries}: expected every name once")
+        raise InputError(f"classes {', '.join(entries)}: expected every name once")
     if data_format in _READERS_OF_ONE_CLASS and len(classes) > 1:
         raise InputError(f"{data_format} has one class; got {', '.join(classes)}")
     return classes

@@ -14,6 +14,7 @@ from persondet.training.rules import (
     LossRule,
     MatchRule,
 )
+from persondet.wording import shown
 
 SCHEDULES = ("cosine", "steps")
 
@@ -148,7 +149,7 @@ def _converted(name: str, value: Any, default: Any) -> Any:
         return float(value)
     if type(value) is not type(default):
         raise InputError(
-            f"invalid training configuration: {name} is {value!r}, expected a "
+            f"invalid training configuration: {name} is {shown(value)}, expected a "
             f"{type(default).__name__}"
         )
     return value
