@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from persondet.errors import InputError
+from persondet.files import exists, is_folder
 from persondet.sidecar import replacing
 
 SUFFIXES = (
@@ -141,9 +142,9 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
-        if path.is_dir():
+        if is_folder(path):
             found.update(dict.fromkeys(_images_below(path)))
-        elif path.exists():
+        elif exists(path):
             found[path] = None
         else:
             raise InputError(f"no such picture or folder: {path}; check the path")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from persondet.errors import InputError
+from persondet.files import parse_json
 
 INPUT_FORMATS = ("float-nchw", "float-nhwc", "uint8-nhwc")
 SCORE_FUNCTIONS = ("softmax", "sigmoid")
@@ -202,7 +203,7 @@ def spec_from_dict(values: Any) -> DetectorSpec:
 
 def spec_from_json(text: str) -> DetectorSpec:
     try:
-        return spec_from_dict(json.loads(text))
+        return spec_from_dict(parse_json(text))
     except ValueError as error:
         raise InputError(f"invalid detector spec: not JSON ({error})") from None
 

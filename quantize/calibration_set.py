@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from persondet.errors import InputError
+from persondet.files import FormatError, exists, is_file, is_folder, read_text
 from persondet.images import SUFFIXES, list_images, read_image_rgb
 from persondet.sidecar import sha256_of
 from runtime.video import Video
@@ -63,9 +64,9 @@ def calibration_set(source: Path, count: int = DEFAULT_COUNT) -> CalibrationSet:
     source = Path(source)
     if count < 1:
         raise InputError(f"a calibration set of {count} pictures is impossible; give 1 or more")
-    if not source.exists():
+    if not exists(source):
         raise InputError(f"no such calibration folder, list or video: {source}")
-    if source.is_dir() or source.suffix.lower() in SUFFIXES:
+    if is_folder(source) or source.suffix.lower() in SUFFIXES:
         return CalibrationSet(source, tuple(_evenly(list_images([source]), count)))
     if source.suffix.lower() in VIDEO_SUFFIXES:
         return CalibrationSet(source, frames=tuple(_evenly(range(_count_frames(source)), count)))
@@ -83,7 +84,7 @@ def _listed_pictures(path: Path) -> list[Path]:
     pictures = [path.parent / line for line in lines if line and not line.startswith("#")]
     if not pictures:
         raise InputError(f"the calibration list {path} names no pictures; expected one a line")
-    missing = [str(picture) for picture in pictures if not picture.is_file()]
+    missing = [str(picture) for picture in pictures if not is_file(picture)]
     if missing:
         shown = "".join(f"\n  {name[:200]}" for name in missing[:_SHOWN_NAMES])
         more = len(missing) - _SHOWN_NAMES
@@ -96,15 +97,10 @@ def _listed_pictures(path: Path) -> list[Path]:
 
 def _list_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_LIST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the calibration list {path}: {error.strerror}") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        text = read_text(path, "the calibration list", _MAX_LIST_BYTES)
+    except FormatError:
         text = "\0"
-    if "\0" in text or len(data) > _MAX_LIST_BYTES:
+    if "\0" in text:
         raise InputError(
             f"{path} is no calibration set: expected a folder of pictures, a video "
             f"({', '.join(VIDEO_SUFFIXES)}), or a text file with one picture a line"

@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from persondet.errors import InputError
+from persondet.files import FormatError, read_json
 
 MIN_WIDTH = 0.0001  # of a range (SNPE 2.25's documentation)
 # onnxruntime's quantizer renames what produces a graph output: the output is what it dequantizes.
@@ -105,11 +106,9 @@ def encodings_to_json(encodings: Encodings) -> str:
 def read_encodings_record(path: Path) -> dict[str, dict[str, Any]]:
     """The file's two objects, by KEYS; what is in them is not looked at. Raises InputError."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the encodings {path}: {error.strerror}") from None
-    except ValueError:
-        record = None
+        record = read_json(path, "the encodings")
+    except FormatError as error:
+        raise InputError(f"{error}; expected what `persondet quantize` writes") from None
     if not isinstance(record, dict) or not all(isinstance(record.get(key), dict) for key in KEYS):
         raise InputError(
             f"{path} is no encodings file: expected JSON, an object with {' and '.join(KEYS)}, "

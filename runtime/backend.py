@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from persondet.errors import InputError, missing_package
+from persondet.files import is_folder, zip_entries
 from persondet.spec import DetectorSpec
 
 KINDS = {".onnx": "onnx", ".dlc": "dlc", ".pth": "pth", ".pt": "pth"}
@@ -81,17 +82,19 @@ def model_kind(path: Path) -> str:
 
 def _kind_by_content(path: Path) -> str | None:
     """None where the first bytes do not tell."""
-    if path.is_dir():
+    if is_folder(path):
         raise InputError(f"{path} is a folder; expected a model file")
     try:
         with path.open("rb") as file:
             head = file.read(4)
             if head == b"PK\x03\x04":
-                return _kind_of_zip(zipfile.ZipFile(file).namelist())
+                return _kind_of_zip([entry.filename for entry in zip_entries(file)])
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from None
+    except ValueError:
+        raise InputError(f"cannot read {str(path)!r}: no file has such a name") from None
     except zipfile.BadZipFile:
         return None  # a cut-off checkpoint or DLC: its own reader explains it better
     if not head:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from persondet.errors import InputError, PersondetError
+from persondet.files import is_folder
 from persondet.images import quiet_opencv
 from persondet.sidecar import check_destination, replacing
 
@@ -53,7 +54,7 @@ class Video:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
+    if is_folder(path):
         raise InputError(f"cannot read the video {path}: it is a folder; name a file in it")
     try:
         with path.open("rb") as file:

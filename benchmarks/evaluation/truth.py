@@ -1,6 +1,5 @@
 """What is to be found: the annotated boxes of a COCO JSON, by the model's own classes."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from persondet.data.samples import DataSet
 from persondet.errors import InputError
+from persondet.files import MAX_ANNOTATION_BYTES, is_file, parse_json, read_text
 
 _SHOWN_MISSING = 5
 
@@ -115,14 +115,12 @@ def truth_of(
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(read_text(path, limit=MAX_ANNOTATION_BYTES))
         ids = [image["id"] for image in record["images"]]
         for item in record["annotations"]:
             item["image_id"], item["category_id"]
         for category in record["categories"]:
             category["id"], category["name"].casefold()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             f"{path} is no COCO annotation: expected a JSON object with images, annotations and "
@@ -191,7 +189,7 @@ def _picture(
 
 
 def _check_present(path: Path, pictures: Sequence[TruthPicture]) -> None:
-    missing = [str(picture.path) for picture in pictures if not picture.path.is_file()]
+    missing = [str(picture.path) for picture in pictures if not is_file(picture.path)]
     if missing:
         shown = "\n  ".join(missing[:_SHOWN_MISSING])
         more = len(missing) - _SHOWN_MISSING

@@ -18,6 +18,7 @@ import numpy as np
 from persondet.errors import InputError, PersondetError
 from persondet.preprocess import preprocess
 from persondet.spec import DetectorSpec
+from persondet.temporary import temporary_folder
 
 LIST_NAME = "input_list.txt"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -188,7 +189,7 @@ def without_blanks(folder: Path) -> Iterator[Path]:
             break
     else:
         raise InputError(f"{absolute} has blanks in it; set TMPDIR to a folder without any")
-    with tempfile.TemporaryDirectory(prefix="persondet-link-", dir=place) as holder:
-        link = Path(holder, "files")
+    with temporary_folder("persondet-link-", Path(place)) as holder:
+        link = holder / "files"
         link.symlink_to(absolute, target_is_directory=True)
         yield link

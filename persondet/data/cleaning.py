@@ -9,6 +9,7 @@ from persondet.data.picture_size import displayed_size_hw
 from persondet.data.report import Report, added
 from persondet.data.samples import DataSet, Sample
 from persondet.errors import InputError
+from persondet.files import is_file
 
 MIN_SIDE_PX = 1.0  # a box that is thinner, in the picture's own pixels, is no annotation
 
@@ -36,7 +37,7 @@ def cleaned(dataset: DataSet) -> DataSet:
 
 def _usable_size(sample: Sample, report: Report) -> tuple[int, int] | None:
     path = sample.image_path
-    if not path.is_file():
+    if not is_file(path):
         report.add("picture missing: dropped", path)
         return None
     try:

@@ -1,6 +1,5 @@
 """COCO's instances JSON (Lin et al. 2014, cocodataset.org/#format-data)."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from persondet.data.samples import (
     xyxy_from_xywh,
 )
 from persondet.errors import InputError
+from persondet.files import parse_json
 
 
 def read_coco_json(
@@ -50,7 +50,7 @@ def read_coco_json(
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(annotation_text(path))
+        record = parse_json(annotation_text(path))
         record["images"], record["annotations"], record["categories"]
     except (ValueError, KeyError, TypeError):
         raise InputError(

@@ -3,14 +3,15 @@
 Boxes are 1-based and include their last pixel; here xmin - 1, ymin - 1, xmax, ymax.
 """
 
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from persondet.data.report import Report
 from persondet.data.samples import BACKGROUND, DataSet, make_sample
 from persondet.errors import InputError
+from persondet.files import is_file, is_folder, parse_xml, read_bytes
 from persondet.images import SUFFIXES
 
 
@@ -35,7 +36,7 @@ def read_voc_xml(
     A file that is no such XML, or has an object without a box, is skipped and counted.
     Raises InputError where the folder holds no XML at all.
     """
-    paths = sorted(annotations.glob("*.xml")) if annotations.is_dir() else []
+    paths = sorted(annotations.glob("*.xml")) if is_folder(annotations) else []
     if not paths:
         raise InputError(f"{annotations} holds no .xml files; expected Pascal VOC's Annotations")
     report = Report()
@@ -58,7 +59,7 @@ def read_voc_xml(
 
 def _read(path: Path, report: Report) -> _Annotation | None:
     try:
-        root = ET.fromstring(path.read_bytes())
+        root = parse_xml(read_bytes(path))
         size = [int(float(root.findtext(f"size/{side}") or 0)) for side in ("height", "width")]
         return _Annotation(
             path,
@@ -66,12 +67,12 @@ def _read(path: Path, report: Report) -> _Annotation | None:
             (size[0], size[1]) if min(size) > 0 else None,
             tuple(_object(item) for item in root.iter("object")),
         )
-    except (OSError, ET.ParseError, ValueError, OverflowError) as error:
+    except (InputError, ValueError, OverflowError) as error:
         report.add("annotation file not readable: skipped", f"{path.name}: {error}")
         return None
 
 
-def _object(item: ET.Element) -> tuple[str, tuple[float, float, float, float], bool]:
+def _object(item: Element) -> tuple[str, tuple[float, float, float, float], bool]:
     x1, y1, x2, y2 = (
         float(_text(item, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")
     )
@@ -79,7 +80,7 @@ def _object(item: ET.Element) -> tuple[str, tuple[float, float, float, float], b
     return _text(item, "name"), (x1 - 1, y1 - 1, x2, y2), difficult
 
 
-def _text(item: ET.Element, name: str) -> str:
+def _text(item: Element, name: str) -> str:
     text = item.findtext(name)
     if not text or not text.strip():
         raise ValueError(f"an object has no {name}")
@@ -95,4 +96,4 @@ def _image(annotation: _Annotation, images_root: Path) -> Path:
         candidates.append(
             images_root / annotation.filename.strip().replace("\\", "/").split("/")[-1]
         )
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next((path for path in candidates if is_file(path)), candidates[0])

@@ -38,7 +38,7 @@ def _sample(path: Path, lines: list[str], at: int, images_root: Path) -> tuple[S
     """The picture whose name is lines[at], and where the next one begins."""
     name = lines[at]
     count = lines[at + 1] if at + 1 < len(lines) else "the end of the file"
-    if not count.isdecimal():
+    if not count.isdecimal() or len(count) > 9:
         raise InputError(
             f"{path}, line {at + 2}: expected the number of faces of {name[:60]!r} "
             f"(WIDER FACE's wider_face_split text), found {count[:60]!r}"

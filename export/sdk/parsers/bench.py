@@ -4,7 +4,6 @@ Its maximum and minimum are over the runs, each of which is an average already.
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from export.sdk.parsers.statistics import Amount, amount_of, is_finite
 from persondet.errors import InputError, PersondetError
+from persondet.files import parse_json
 
 RUNTIMES = ("GPU", "GPU_FP16", "DSP", "CPU", "AIP")
 _BUFFER_TYPES = ("", "ub_float", "ub_tf8")
@@ -92,8 +92,8 @@ class BenchResults:
 def parse_bench_config(text: str) -> BenchConfig:
     """A configuration as JSON. Raises InputError where a field is missing or of a wrong kind."""
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(text)
+    except ValueError as error:
         raise InputError(f"the snpe_bench configuration is not JSON: {error}") from None
     _check(values, _FIELDS, "")
     _check(values["Model"], _MODEL_FIELDS, "Model:")
