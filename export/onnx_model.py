@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from export.onnx_size import oversized
 from persondet.errors import InputError
 from persondet.interface import TensorType, interface_problems
 from persondet.sidecar import read_sidecar
@@ -28,6 +29,8 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path} is not a valid ONNX model ({reason}); {_REMEDY}") from None
     if not model.graph.node:
         raise InputError(f"{path} is not a valid ONNX model (it has no nodes); {_REMEDY}")
+    if problem := oversized(model):
+        raise InputError(f"{path} is no detector that can be run here: {problem}; {_REMEDY}")
     return model
 
 

@@ -66,14 +66,14 @@ def read_truth(
     """
     record = _record(path)
     ids = _class_ids_by_category(path, record["categories"], class_names, classes)
-    items = defaultdict(list)
-    for item in record["annotations"]:
-        items[item["image_id"]].append(item)
     dropped: Counter[str] = Counter()
-    wanted = [image for image in record["images"] if _annotated(image, ids)][:limit]
     try:
+        items = defaultdict(list)
+        for item in record["annotations"]:
+            items[item["image_id"]].append(item)
+        wanted = [image for image in record["images"] if _annotated(image, ids)][:limit]
         pictures = [_picture(i, items[i["id"]], ids, images_root, dropped) for i in wanted]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: a picture or a box is not as COCO has it: {error!r}") from None
     _check_present(path, pictures)
     notes = [f"{path}: {count} {what}" for what, count in dropped.items()]
@@ -117,18 +117,18 @@ def _record(path: Path) -> dict[str, Any]:
     try:
         record = parse_json(read_text(path, limit=MAX_ANNOTATION_BYTES))
         ids = [image["id"] for image in record["images"]]
+        twice = [i for i, count in Counter(ids).items() if count > 1]
         for item in record["annotations"]:
             item["image_id"], item["category_id"]
         for category in record["categories"]:
-            category["id"], category["name"].casefold()
+            hash(category["id"]), category["name"].casefold()
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             f"{path} is no COCO annotation: expected a JSON object with images, annotations and "
             "categories, as cocodataset.org describes it"
         ) from None
-    if len(set(ids)) < len(ids):
-        twice = next(i for i, count in Counter(ids).items() if count > 1)
-        raise InputError(f"{path}: two images have the id {twice}; ids must be distinct")
+    if twice:
+        raise InputError(f"{path}: two images have the id {twice[0]}; ids must be distinct")
     return record
 
 

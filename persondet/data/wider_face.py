@@ -19,6 +19,7 @@ from persondet.errors import InputError
 
 _INVALID = 7  # column of the flag that annotators set on faces too poor to use
 _COLUMNS = 10
+_LARGEST = 2**31  # of a number; a much larger one is no float either
 
 
 def read_wider_face(path: Path, images_root: Path, class_name: str = "head") -> DataSet:
@@ -57,7 +58,7 @@ def _numbers(path: Path, lines: list[str], at: int) -> list[int]:
         numbers = [int(word) for word in found.split()]
     except ValueError:
         numbers = []
-    if len(numbers) != _COLUMNS:
+    if len(numbers) != _COLUMNS or max(map(abs, numbers)) > _LARGEST:
         raise InputError(
             f"{path}, line {at + 1}: expected {_COLUMNS} whole numbers, found {found[:60]!r}"
         )
