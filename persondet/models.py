@@ -53,7 +53,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
         return path
     name = str(name_or_path)
     shipped = WEIGHTS_FOLDER / f"{name}.pth"
-    if path.name == name and shipped.is_file():
+    if path.name == name and is_file(shipped):
         return shipped
     if name == zoo.SSDLITE_PERSON:
         return _cached_ssdlite_person()

@@ -94,6 +94,9 @@ def damaged_json(content: bytes, chance: random.Random) -> bytes:
         else:
             parent[key] = _nasty_value(parent[key], chance)
     text = json.dumps(value)
+    while '"deep"' in text:
+        depth = chance.choice((3, 60, 200, 900, 20000))
+        text = text.replace('"deep"', "[" * depth + "]" * depth, 1)
     for index, number in enumerate(_NASTY_NUMBERS):
         text = text.replace(f'"number {index}"', number)
     return text.encode()
@@ -112,12 +115,10 @@ def _somewhere(value: Any, chance: random.Random) -> Any:
 
 
 def _nasty_value(before: Any, chance: random.Random) -> Any:
-    deep: Any = 1
-    for _ in range(chance.choice((3, 200, 900))):
-        deep = [deep]
     number = f"number {chance.randrange(len(_NASTY_NUMBERS))}"
-    options = (None, [], {}, True, [before], {"a": before}, str(before)[:100], number, number, deep)
-    return chance.choice((*options, chance.choice(_NASTY_TEXTS), [before] * 1000))
+    plain = (None, [], {}, True, str(before)[:100], number, number, "deep")
+    around = ([before], {"a": before}, [before] * 1000)
+    return chance.choice((*plain, *around, chance.choice(_NASTY_TEXTS)))
 
 
 def damaged_zip(content: bytes, chance: random.Random) -> bytes:

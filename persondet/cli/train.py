@@ -86,11 +86,12 @@ def command(
     from persondet.data.sources import open_datasets
     from persondet.data.summary import summary_lines
     from persondet.networks import build_network
-    from persondet.sidecar import replacing
+    from persondet.sidecar import check_folder, replacing
     from persondet.training.config import config_to_dict
     from persondet.training.scalars import scalar_log
     from persondet.training.trainer import Run, train
 
+    check_folder(out)
     spec = open_spec(model) if model else _spec_of(init)
     if classes:
         spec = dataclasses.replace(spec, class_names=("background", *classes))
@@ -112,7 +113,6 @@ def command(
         "boxes": training_set.num_boxes,
     }
     if shard == 0:
-        out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(origin | {"config": config_to_dict(config)}, indent=2)
         with replacing(out / "config.json") as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
