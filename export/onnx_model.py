@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from export.onnx_size import oversized
 from export.plain_graph import is_plain, plain_graph
 from export.raw_graph import cooked_outputs
 from persondet.errors import InputError
@@ -33,6 +34,8 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path} is not a valid ONNX model ({reason}); {_REMEDY}") from None
     if not model.graph.node:
         raise InputError(f"{path} is not a valid ONNX model (it has no nodes); {_REMEDY}")
+    if problem := oversized(model):
+        raise InputError(f"{path} is no detector that can be run here: {problem}; {_REMEDY}")
     return model
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from export.group_guard import guarded
 from persondet.errors import InputError, PersondetError
 
 _POLL_S = 0.2
@@ -98,7 +99,8 @@ def _started(
                 cwd=cwd,
                 start_new_session=True,
             )
-        yield process
+        with guarded(process):
+            yield process
     except OSError as error:
         if process is not None:
             raise

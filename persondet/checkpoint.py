@@ -21,6 +21,7 @@ from persondet.anchors import anchors_cxcywh_norm
 from persondet.assumptions import assumption_note
 from persondet.checkpoint_file import EXPECTED, expanded, read_checkpoint_file, shown_entries
 from persondet.errors import InputError
+from persondet.files import parse_json
 from persondet.networks import build_network
 from persondet.networks.rfb import BASE_WIDTHS
 from persondet.networks.ssd import SSD
@@ -145,7 +146,7 @@ def checkpoint_bytes(
 def _training_record(content: Any) -> Mapping[str, Any]:
     text = content.get("training") if isinstance(content, Mapping) else None
     try:
-        record = json.loads(text) if isinstance(text, str) else {}
+        record = parse_json(text) if isinstance(text, str) else {}
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}

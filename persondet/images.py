@@ -14,6 +14,7 @@ import numpy as np
 
 from persondet.decoder_complaints import complaints_of_jpeg
 from persondet.errors import InputError
+from persondet.files import exists, is_folder
 from persondet.image_header import ImageHeader, read_image_header
 from persondet.sidecar import replacing
 from persondet.terminal import printable
@@ -56,7 +57,7 @@ def quiet_opencv() -> None:
     if logging := getattr(cv2.utils, "logging", None):
         logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     else:  # before OpenCV 4.13
-        cv2.setLogLevel(0)
+        cv2.setLogLevel(0)  # type: ignore[attr-defined]
 
 
 def read_image_rgb(path: str | Path) -> np.ndarray:
@@ -224,9 +225,9 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     passed_over: Counter[str] = Counter()
     for path in map(Path, paths):
-        if path.is_dir():
+        if is_folder(path):
             found.update(dict.fromkeys(_images_below(path, passed_over)))
-        elif path.exists():
+        elif exists(path):
             found[path] = None
         else:
             raise InputError(f"no such picture or folder: {path}; check the path")

@@ -8,6 +8,7 @@ from pathlib import Path
 import persondet
 from persondet import zoo
 from persondet.errors import InputError
+from persondet.files import exists, is_file
 from persondet.sidecar import publishing, read_sidecar, sha256_of
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
@@ -48,11 +49,11 @@ def resolve_model(name_or_path: str | Path) -> Path:
     neither a file nor a name.
     """
     path = Path(name_or_path)
-    if path.is_file():
+    if is_file(path):
         return path
     name = str(name_or_path)
     shipped = WEIGHTS_FOLDER / f"{name}.pth"
-    if path.name == name and shipped.is_file():
+    if path.name == name and is_file(shipped):
         return shipped
     if name == zoo.SSDLITE_PERSON:
         return _cached_ssdlite_person()
@@ -63,7 +64,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
             f"`persondet init {short} -o {short}.pth` writes an untrained checkpoint, "
             "or name a .pth file of your own"
         )
-    if path.exists():  # a folder or a device: who opens it says what is wrong with it
+    if exists(path):  # a folder or a device: who opens it says what is wrong with it
         return path
     raise InputError(_unknown(name))
 

@@ -5,12 +5,12 @@
 https://github.com/huggingface/safetensors#format
 """
 
-import json
 import struct
 from typing import Any
 
 import torch
 
+from persondet.files import parse_json
 from persondet.stored_tensor import Storage, StoredTensor, stored_tensor
 
 _DTYPES = {
@@ -36,12 +36,12 @@ def is_safetensors(head: bytes, size: int) -> bool:
 
 
 def read_safetensors(data: bytes) -> dict[str, StoredTensor]:
-    """The tensors by name. Raises ValueError, KeyError, TypeError or RecursionError for a damaged
+    """The tensors by name. Raises ValueError, KeyError, TypeError or AttributeError for a damaged
     file, ExpandedError when its tensors claim more bytes than it has."""
     (length,) = struct.unpack_from("<Q", data)
     if length > _LONGEST_HEADER:
         raise ValueError("the header is too long")
-    header = json.loads(data[8 : 8 + length])
+    header = parse_json(data[8 : 8 + length].decode())
     header.pop("__metadata__", None)
     content = memoryview(data)[8 + length :]
     spans = [entry["data_offsets"] for entry in header.values()]

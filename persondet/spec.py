@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from persondet.errors import InputError
+from persondet.files import parse_json
 from persondet.wording import shown
 
 BACKBONE_ACTIVATIONS = ("relu", "relu6")
 INPUT_FORMATS = ("float-nchw", "float-nhwc", "uint8-nhwc")
 SCORE_FUNCTIONS = ("softmax", "sigmoid")
 SPEC_VERSION = 1
+# Far more than any detector has; beyond, a few digits of damage would take gigabytes.
+_MAX_PIXELS = 1 << 26
+_MAX_ANCHORS = 1 << 24
 METADATA_KEY = "persondet_spec"  # where an ONNX file keeps its spec
 
 
@@ -126,6 +130,8 @@ def _problems(spec: DetectorSpec) -> Iterator[str]:
         yield f"class_names {spec.class_names}, expected the background and at least one more name"
     if not _are_integers(spec.input_size_hw, 2) or min(spec.input_size_hw) < 1:
         yield f"input_size_hw {spec.input_size_hw}, expected two positive integers"
+    elif math.prod(spec.input_size_hw) > _MAX_PIXELS:
+        yield f"input_size_hw {spec.input_size_hw}, expected at most {_MAX_PIXELS:,} pixels"
     if not _are_numbers(spec.mean_rgb, 3):
         yield f"mean_rgb {spec.mean_rgb}, expected three numbers"
     if not _are_numbers(spec.std_rgb, 3) or min(spec.std_rgb) <= 0:
@@ -146,7 +152,11 @@ def _problems(spec: DetectorSpec) -> Iterator[str]:
     if not spec.levels:
         yield "no anchor levels"
     for index, level in enumerate(spec.levels):
-        yield from _level_problems(f"levels[{index}]", level)
+        problems = list(_level_problems(f"levels[{index}]", level))
+        yield from problems
+        if not problems and level.num_anchors > _MAX_ANCHORS:
+            found = f"{level.num_anchors:,} anchors"
+            yield f"levels[{index}]: {found}, expected at most {_MAX_ANCHORS:,}"
 
 
 def _level_problems(where: str, level: AnchorLevel) -> Iterator[str]:
@@ -216,7 +226,7 @@ def spec_from_dict(values: Any) -> DetectorSpec:
 
 def spec_from_json(text: str) -> DetectorSpec:
     try:
-        return spec_from_dict(json.loads(text))
+        return spec_from_dict(parse_json(text))
     except ValueError as error:
         raise InputError(f"invalid detector spec: not JSON ({error})") from None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from persondet.data.sources import FORMATS, Source, parse_source, read_dataset
 from persondet.errors import InputError
+from persondet.files import FormatError, exists, is_file, is_folder, read_text
 from persondet.images import SUFFIXES, list_images, read_image_rgb
 from persondet.sidecar import sha256_of
 from runtime.video import Video
@@ -68,9 +69,9 @@ def calibration_set(source: Path, count: int = DEFAULT_COUNT) -> CalibrationSet:
     if _names_data_set(source):
         data = parse_source(str(source))
         return CalibrationSet(data.annotations, tuple(_evenly(_annotated_pictures(data), count)))
-    if not source.exists():
+    if not exists(source):
         raise InputError(f"no such calibration folder, list or video: {source}")
-    if source.is_dir() or source.suffix.lower() in SUFFIXES:
+    if is_folder(source) or source.suffix.lower() in SUFFIXES:
         return CalibrationSet(source, tuple(_evenly(list_images([source]), count)))
     if source.suffix.lower() in VIDEO_SUFFIXES:
         return CalibrationSet(source, frames=tuple(_evenly(range(_count_frames(source)), count)))
@@ -93,8 +94,8 @@ def _listed_pictures(path: Path) -> list[Path]:
 
 
 def _names_data_set(source: Path) -> bool:
-    if source.exists():
-        return source.is_file() and source.suffix.lower() == ".json"
+    if exists(source):
+        return is_file(source) and source.suffix.lower() == ".json"
     data_format, colon, _ = str(source).partition(":")
     return bool(colon) and data_format in FORMATS
 
@@ -108,7 +109,7 @@ def _annotated_pictures(source: Source) -> list[Path]:
 
 
 def _check_present(path: Path, pictures: Sequence[Path], folder: str) -> None:
-    missing = [str(picture) for picture in pictures if not picture.is_file()]
+    missing = [str(picture) for picture in pictures if not is_file(picture)]
     if missing:
         shown = "".join(f"\n  {name[:200]}" for name in missing[:_SHOWN_NAMES])
         more = len(missing) - _SHOWN_NAMES
@@ -120,15 +121,10 @@ def _check_present(path: Path, pictures: Sequence[Path], folder: str) -> None:
 
 def _list_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_LIST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the calibration list {path}: {error.strerror}") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        text = read_text(path, "the calibration list", _MAX_LIST_BYTES)
+    except FormatError:
         text = "\0"
-    if "\0" in text or len(data) > _MAX_LIST_BYTES:
+    if "\0" in text:
         raise InputError(
             f"{path} is no calibration set: expected a folder of pictures, a video "
             f"({', '.join(VIDEO_SUFFIXES)}), or a text file with one picture a line"

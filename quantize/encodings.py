@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from persondet.errors import InputError
+from persondet.files import FormatError, read_json
 from persondet.wording import shown
 from quantize.aimet import older_form
 
@@ -110,11 +111,9 @@ def read_encodings_record(path: Path) -> dict[str, dict[str, Any]]:
     Files of AIMET's version 1.0.0 are brought into the older form. Raises InputError.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the encodings {path}: {error.strerror}") from None
-    except ValueError:
-        record = None
+        record = read_json(path, "the encodings")
+    except FormatError as error:
+        raise InputError(f"{error}; expected what `persondet quantize` or AIMET writes") from None
     values = {key: record.get(key) if isinstance(record, dict) else None for key in KEYS}
     try:
         found = {k: older_form(v) if isinstance(v, list) else v for k, v in values.items()}

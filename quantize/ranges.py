@@ -91,7 +91,7 @@ def observe(
     session = _session(model, names)
     histograms = {name: Histogram() for name in (*(v.name for v in model.graph.input), *names)}
     for feed in inputs:
-        values = {**feed, **dict(zip(names, session.run(names, dict(feed)), strict=True))}
+        values = {**feed, **dict(zip(names, _run(session, names, feed), strict=True))}
         for name, array in values.items():
             try:
                 histograms[name].add(array, count=method != "minmax")
@@ -138,10 +138,23 @@ def _session(model: onnx.ModelProto, names: list[str]) -> onnxruntime.InferenceS
     try:
         return open_session(observed.SerializeToString())
     except Exception as error:  # onnxruntime's errors have no class of their own above them
-        raise InputError(
-            f"onnxruntime cannot run the graph that is to be calibrated: {str(error).strip()}; "
-            "replace these operations in the model"
-        ) from None
+        raise _cannot_run(error) from None
+
+
+def _run(
+    session: onnxruntime.InferenceSession, names: list[str], feed: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    try:
+        return session.run(names, dict(feed))
+    except Exception as error:  # as above
+        raise _cannot_run(error) from None
+
+
+def _cannot_run(error: Exception) -> InputError:
+    return InputError(
+        f"onnxruntime cannot run the graph that is to be calibrated: {str(error).strip()}; "
+        "replace these operations in the model"
+    )
 
 
 def _percentile_range(histogram: Histogram, full: tuple[float, float]) -> tuple[float, float]:

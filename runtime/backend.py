@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from persondet.errors import InputError, missing_package
+from persondet.files import is_folder, zip_entries
 from persondet.spec import DetectorSpec
 
 KINDS = {
@@ -105,7 +106,7 @@ def without_suffix(name: str) -> str:
 
 def _kind_by_content(path: Path) -> str | None:
     """None where the first bytes do not tell."""
-    if path.is_dir():
+    if is_folder(path):
         raise InputError(f"{path} is a folder; expected a model file")
     try:
         with path.open("rb") as file:
@@ -117,6 +118,8 @@ def _kind_by_content(path: Path) -> str | None:
         raise InputError(f"{path} does not exist; check the path") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from None
+    except ValueError:
+        raise InputError(f"cannot read {str(path)!r}: no file has such a name") from None
     if not head:
         raise InputError(f"{path} is empty; make it or copy it again")
     if head[0] == 0x80 and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
@@ -129,8 +132,8 @@ def _kind_by_content(path: Path) -> str | None:
 
 def _kind_of_zip(file: BinaryIO) -> str | None:
     try:
-        names = zipfile.ZipFile(file).namelist()
-    except Exception:  # a damaged directory can make zipfile raise anything
+        names = [entry.filename for entry in zip_entries(file)]
+    except zipfile.BadZipFile:  # cut off, or damaged
         return None  # the reader of this kind of file explains it better
     if any(name.endswith("/data.pkl") for name in names):
         return "pth"

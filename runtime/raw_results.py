@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from persondet.errors import InputError
+from persondet.files import exists, is_file, is_folder
 from persondet.spec import DetectorSpec
 
 _RESULT = re.compile(r"Result_(\d{1,9})")
@@ -49,8 +50,8 @@ def result_folders(folder: Path) -> tuple[Path, ...]:
     folder: the run's output folder; one `Result_N` folder, named itself, is a run of one inference.
     Raises InputError if the folder is not there, is not of a run, or a number is missing.
     """
-    if not folder.is_dir():
-        found = "it is a file" if folder.exists() else "it does not exist"
+    if not is_folder(folder):
+        found = "it is a file" if exists(folder) else "it does not exist"
         raise InputError(
             f"{folder} is not a folder of results: {found}; name the folder that snpe-net-run wrote"
         )
@@ -104,7 +105,7 @@ def read_raw(path: Path, tensor: RawTensor) -> np.ndarray:
 
 
 def _read_output(folder: Path, tensor: RawTensor, spec: DetectorSpec) -> np.ndarray:
-    path = next((path for path in _candidates(folder, tensor.name) if path.is_file()), None)
+    path = next((path for path in _candidates(folder, tensor.name) if is_file(path)), None)
     if path is None:
         raise InputError(_missing(folder, tensor.name, spec))
     values = read_raw(path, tensor)

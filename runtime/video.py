@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from persondet.errors import InputError, PersondetError
+from persondet.files import is_folder
 from persondet.images import quiet_opencv, turned
 from persondet.native_names import native_name
 from persondet.sidecar import check_destination, replacing
@@ -168,7 +169,7 @@ class _LiveReader:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
+    if is_folder(path):
         raise InputError(f"cannot read the video {path}: it is a folder; name a file in it")
     try:
         with path.open("rb") as file:

@@ -12,6 +12,7 @@ import pytest
 
 from export import child
 from export.child import run_module
+from persondet import orphan
 from persondet.errors import PersondetError
 
 _POPEN = subprocess.Popen
@@ -163,7 +164,7 @@ def _wait_for(condition, timeout_s: float = 10) -> None:
 
 def test_the_parent_is_checked(monkeypatch) -> None:
     """It may have ended before the child asked the kernel to be told."""
-    monkeypatch.setattr(child.ctypes, "CDLL", lambda _: type("C", (), {"prctl": lambda *_: 0}))
-    child._die_with(os.getppid())
+    monkeypatch.setattr(orphan.ctypes, "CDLL", lambda _: type("C", (), {"prctl": lambda *_: 0}))
+    orphan.end_with_parent(os.getppid())
     with pytest.raises(SystemExit):
-        child._die_with(os.getpid())
+        orphan.end_with_parent(os.getpid())

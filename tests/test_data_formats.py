@@ -301,7 +301,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, read) -> None:
     with pytest.raises(InputError, match="cannot read"):
         read(tmp_path, ROOT)
     (tmp_path / "binary").write_bytes(b"\xff\xd8\xff\x00")
-    with pytest.raises(InputError, match="binary: expected an annotation in UTF-8"):
+    with pytest.raises(InputError, match="binary: expected UTF-8 text"):
         read(tmp_path / "binary", ROOT)
 
 

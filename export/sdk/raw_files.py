@@ -16,6 +16,7 @@ import numpy as np
 from persondet.errors import InputError
 from persondet.preprocess import preprocess
 from persondet.spec import DetectorSpec
+from persondet.temporary import temporary_folder
 from runtime.raw_results import RawTensor
 
 LIST_NAME = "input_list.txt"
@@ -137,7 +138,7 @@ def without_blanks(folder: Path) -> Iterator[Path]:
             break
     else:
         raise InputError(f"{absolute} has blanks in it; set TMPDIR to a folder without any")
-    with tempfile.TemporaryDirectory(prefix="persondet-link-", dir=place) as holder:
-        link = Path(holder, "files")
+    with temporary_folder("persondet-link-", Path(place)) as holder:
+        link = holder / "files"
         link.symlink_to(absolute, target_is_directory=True)
         yield link

@@ -51,6 +51,13 @@ COMMANDS = {
 }
 
 
+# Reasons to refuse a file that are never a bug of ours.
+_REFUSED = (
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP),
+    *(errno.ENOSPC, errno.EDQUOT),
+)
+
+
 class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -152,7 +159,11 @@ def _interrupted(number: int) -> int:
 
 
 def _output_failed(error: OSError) -> int:
-    """The exit code where standard output could not be written; raises any other error again."""
+    """The exit code where standard output could not be written, or the system refuses a file that
+    the user named; raises any other error again."""
+    if error.filename is not None and error.errno in _REFUSED:
+        _say(f"cannot use {os.fsdecode(error.filename)}: {error.strerror}; name another place")
+        return InputError.exit_code
     if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
         raise error
     with contextlib.suppress(OSError):  # what is still buffered would fail again at the end

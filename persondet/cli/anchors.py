@@ -7,6 +7,7 @@ import click
 
 from persondet.cli.options import NAMES, images_root_option
 from persondet.errors import InputError
+from persondet.files import is_file
 from persondet.sidecar import check_destination, publishing
 from persondet.spec import spec_to_json
 
@@ -81,7 +82,7 @@ def command(
     from persondet.data.summary import summary_lines
 
     sources = parse_sources(data, images_root)
-    annotations = [source.annotations for source in sources if source.annotations.is_file()]
+    annotations = [source.annotations for source in sources if is_file(source.annotations)]
     _check_destinations(out, plot, [*annotations, Path(model)])
     spec = open_spec(model)
     if classes:

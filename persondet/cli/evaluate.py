@@ -9,6 +9,7 @@ import click
 from persondet.cli.device import DeviceChoice, device_options
 from persondet.cli.options import NAMES, images_root_option
 from persondet.errors import InputError
+from persondet.files import is_file
 from persondet.wording import counted
 
 
@@ -109,7 +110,7 @@ def command(
     path = resolve_model(model)
     sources = parse_sources([data], images_root)
     if results_path is not None:
-        annotations = [source.annotations for source in sources if source.annotations.is_file()]
+        annotations = [source.annotations for source in sources if is_file(source.annotations)]
         check_destination(results_path, ".json", inputs=[path, *annotations])
     kind = model_kind(path)
     known = spec_if_known(model, spec_path)

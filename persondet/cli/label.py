@@ -7,6 +7,7 @@ import click
 
 from persondet.cli.options import NAMES, images_root_option
 from persondet.errors import InputError
+from persondet.files import is_folder
 from persondet.wording import counted
 
 
@@ -107,9 +108,9 @@ def _pictures(data: str, images_root: Path | None) -> tuple[Path, list[Path]]:
     from persondet.images import list_images
 
     folder = Path(data)
-    if folder.is_dir() and images_root is None:
+    if is_folder(folder) and images_root is None:
         return folder, list_images([data])
-    if ":" not in data and not is_short_form(data) and not folder.is_dir():
+    if ":" not in data and not is_short_form(data) and not is_folder(folder):
         raise InputError(
             f"{data} is no folder of pictures, and no data set such as coco:train.json:images/"
         )

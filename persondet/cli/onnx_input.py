@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persondet.cli.options import model_spec_option
+from persondet.files import is_file, is_folder
 
 if TYPE_CHECKING:
     from persondet.spec import DetectorSpec
@@ -41,7 +42,7 @@ def onnx_of(
     from runtime.backend import model_kind
 
     path = resolve_model(model)
-    if path.is_dir() or model_kind(path) != "pth":
+    if is_folder(path) or model_kind(path) != "pth":
         yield path
         return
     from export.onnx_export import DEFAULT_OPSET, export_onnx
@@ -78,4 +79,4 @@ def stem_of(model: str) -> str:
 def beside(model: str, suffix: str) -> Path:
     """The default destination: beside a file, in the working folder for a model's name."""
     path = Path(model)
-    return (path.parent if path.is_file() else Path()) / f"{stem_of(model)}{suffix}"
+    return (path.parent if is_file(path) else Path()) / f"{stem_of(model)}{suffix}"

@@ -1,7 +1,6 @@
 """A MODEL, as the user names it, to a backend."""
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from persondet.errors import InputError
+from persondet.files import FormatError, is_file, read_json
 from persondet.models import resolve_model
 from persondet.sidecar import spec_beside
 from persondet.spec import DetectorSpec, spec_from_dict
@@ -92,13 +92,9 @@ def spec_of_model(model: str, spec_path: Path | None = None) -> DetectorSpec:
 def read_spec(path: Path) -> DetectorSpec:
     """The spec in a sidecar, or a spec alone, as JSON."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
-        raise InputError(
-            f"{path} is no JSON file; name a model's sidecar (model.onnx.json) or a spec"
-        ) from None
+        record = read_json(path)
+    except FormatError as error:
+        raise InputError(f"{error}; name a model's sidecar (model.onnx.json) or a spec") from None
     is_sidecar = isinstance(record, dict) and "spec" in record
     try:
         return spec_from_dict(record["spec"] if is_sidecar else record)
@@ -112,7 +108,7 @@ def open_spec(model: str) -> DetectorSpec:
     path = Path(model)
     if full_name(model) in network_names():
         return detector_spec(model)
-    if not path.is_file():
+    if not is_file(path):
         try:
             known_network(model)
         except InputError as error:

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from persondet.errors import InputError
+from persondet.files import is_folder
 from persondet.terminal import shell_line
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ def dry_run_input(model: str, choice: SdkChoice, spec_path: Path | None = None) 
     from runtime.backend import model_kind
 
     path, spec = resolve_model(model), given_spec(spec_path)
-    if path.is_dir() or model_kind(path) != "pth":
+    if is_folder(path) or model_kind(path) != "pth":
         from export.sdk.toolchain import load_float_onnx, opset_notes, simplified_notes
 
         model_proto, spec = load_float_onnx(path, spec)

@@ -9,6 +9,7 @@ import click
 
 from persondet.cli.options import NAMES, images_root_option
 from persondet.errors import InputError
+from persondet.files import exists
 
 if TYPE_CHECKING:
     from benchmarks.evaluation.truth import Truth
@@ -91,6 +92,7 @@ def command(
 
     from persondet.cli.opening import open_spec
     from persondet.data.sources import open_datasets, parse_sources
+    from persondet.sidecar import check_folder
     from persondet.training.run_folder import check_run_folder
 
     if resume and overwrite:
@@ -98,6 +100,7 @@ def command(
     writes = os.environ.get("RANK", "0") == "0"  # of torchrun's processes
     if writes:
         check_run_folder(out, resume=resume, overwrite=overwrite)
+        check_folder(out)
     config = _config(config_path, overrides)
     for name in (init, teacher):
         if name is not None:
@@ -311,7 +314,7 @@ def _check_start(name: str) -> None:
     from persondet.models import resolve_model
 
     path = Path(name) if name.endswith(".npz") else resolve_model(name)
-    if not path.exists():
+    if not exists(path):
         raise InputError(f"no such file to start from: {path}")
 
 

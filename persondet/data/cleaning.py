@@ -15,6 +15,7 @@ from persondet.data.report import Report, added
 from persondet.data.samples import DataSet, Sample
 from persondet.data.sizes import shorter_sides_px
 from persondet.errors import InputError
+from persondet.files import is_file
 
 MIN_SIDE_PX = 1.0  # a box that is thinner, in the picture's own pixels, is no annotation
 _SHOWN_MISSING = 5
@@ -44,7 +45,7 @@ def cleaned(dataset: DataSet) -> DataSet:
 
 def _usable_size(sample: Sample, report: Report) -> tuple[int, int] | None:
     path = sample.image_path
-    if not path.is_file():
+    if not is_file(path):
         report.add("picture missing: dropped", path)
         return None
     try:
@@ -122,7 +123,7 @@ def as_ground_truth(dataset: DataSet) -> DataSet:
     Only the headers of images are read. Raises InputError if an image is missing, cannot be read or
     has another size, as displayed, than its annotation says.
     """
-    missing = [str(s.image_path) for s in dataset.samples if not s.image_path.is_file()]
+    missing = [str(s.image_path) for s in dataset.samples if not is_file(s.image_path)]
     if missing:
         shown = "\n  ".join(missing[:_SHOWN_MISSING])
         more = len(missing) - _SHOWN_MISSING

@@ -1,6 +1,5 @@
 """The entries of a COCO JSON, checked and in their plain meaning, before any class is chosen."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from persondet.data.plain_values import Id, plain_id, plain_side
 from persondet.data.report import Report
 from persondet.data.samples import annotation_text
 from persondet.errors import InputError
+from persondet.files import is_file, parse_json
 
 _LISTS = ("images", "annotations", "categories")
 _ROOT = re.compile(r"^(?:[A-Za-z]:)?/+")
@@ -82,7 +82,7 @@ def entry_object(entry: Any, kind: str, number: int) -> Mapping[str, Any]:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(annotation_text(path))
+        record = parse_json(annotation_text(path))
     except ValueError:
         record = None
     if not isinstance(record, dict) or not all(isinstance(record.get(k), list) for k in _LISTS):
@@ -181,7 +181,7 @@ def path_of_image(images_root: Path, file_name: str) -> Path:
     path = images_root / file_name
     slashed = file_name.replace("\\", "/")
     absolute = _ROOT.match(slashed)
-    if (slashed == file_name and not absolute) or path.is_file():
+    if (slashed == file_name and not absolute) or is_file(path):
         return path
     return images_root / (PurePosixPath(slashed).name if absolute else slashed)
 

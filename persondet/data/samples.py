@@ -9,7 +9,7 @@ import numpy as np
 
 from persondet.data.plain_values import Id
 from persondet.data.report import Report
-from persondet.errors import InputError
+from persondet.files import MAX_ANNOTATION_BYTES, read_text
 
 BACKGROUND = "background"
 
@@ -108,9 +108,4 @@ def xyxy_from_xywh(values: Any) -> tuple[float, float, float, float]:
 
 def annotation_text(path: Path) -> str:
     """The file's text. Raises InputError where it cannot be read or is no text."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from None
-    except UnicodeDecodeError:
-        raise InputError(f"cannot read {path}: expected an annotation in UTF-8 text") from None
+    return read_text(path, "the annotation", MAX_ANNOTATION_BYTES)

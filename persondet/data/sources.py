@@ -15,6 +15,7 @@ from persondet.data.samples import BACKGROUND, DataSet
 from persondet.data.voc_xml import read_voc_xml
 from persondet.data.wider_face import read_wider_face
 from persondet.errors import InputError
+from persondet.files import is_file
 from persondet.wording import shown
 
 _READERS_OF_CLASSES = {
@@ -48,7 +49,7 @@ def is_short_form(source: AnySource, base: Path = Path()) -> bool:
     if not isinstance(source, str):
         return False
     named_json = source.lower().endswith(".json") and source.partition(":")[0] not in FORMATS
-    return named_json or (base / source).is_file()
+    return named_json or is_file(base / source)
 
 
 def parse_source(source: AnySource, base: Path = Path(), images_root: Path | None = None) -> Source:

@@ -3,16 +3,17 @@
 Boxes are 1-based and include their last pixel; here xmin - 1, ymin - 1, xmax, ymax.
 """
 
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from persondet.data.class_names import name_key, one_name_per_class
 from persondet.data.plain_values import plain_flag, plain_side
 from persondet.data.report import Report
 from persondet.data.samples import BACKGROUND, DataSet, make_sample
 from persondet.errors import InputError
+from persondet.files import is_file, is_folder, parse_xml, read_bytes
 from persondet.images import SUFFIXES
 
 
@@ -64,7 +65,7 @@ def read_voc_xml(
 
 def _xml_files(folder: Path) -> list[Path]:
     """Below the folder; hidden files and folders are passed over, as among images."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return []
     below = [path.relative_to(folder) for path in folder.rglob("*")]
     return sorted(
@@ -76,7 +77,7 @@ def _xml_files(folder: Path) -> list[Path]:
 
 def _read(folder: Path, path: Path, report: Report) -> _Annotation | None:
     try:
-        root = ET.fromstring((folder / path).read_bytes())
+        root = parse_xml(read_bytes(folder / path))
         if root.find("object/robndbox") is not None:
             report.add("annotation file with rotated boxes (robndbox): skipped", path)
             return None
@@ -86,12 +87,12 @@ def _read(folder: Path, path: Path, report: Report) -> _Annotation | None:
             _size_hw(root, path, report),
             tuple(_object(item) for item in root.iter("object")),
         )
-    except (OSError, ET.ParseError, ValueError, OverflowError) as error:
+    except (InputError, ValueError, OverflowError) as error:
         report.add("annotation file not readable: skipped", f"{path}: {error}")
         return None
 
 
-def _size_hw(root: ET.Element, path: Path, report: Report) -> tuple[int, int] | None:
+def _size_hw(root: Element, path: Path, report: Report) -> tuple[int, int] | None:
     if root.find("size") is None:
         return None
     height, width = (
@@ -104,7 +105,7 @@ def _size_hw(root: ET.Element, path: Path, report: Report) -> tuple[int, int] | 
     return height, width
 
 
-def _object(item: ET.Element) -> tuple[str, tuple[float, float, float, float], bool]:
+def _object(item: Element) -> tuple[str, tuple[float, float, float, float], bool]:
     x1, y1, x2, y2 = (
         float(_text(item, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")
     )
@@ -112,7 +113,7 @@ def _object(item: ET.Element) -> tuple[str, tuple[float, float, float, float], b
     return _text(item, "name"), (x1 - 1, y1 - 1, x2, y2), difficult
 
 
-def _text(item: ET.Element, name: str) -> str:
+def _text(item: Element, name: str) -> str:
     text = item.findtext(name)
     if not text or not text.strip():
         raise ValueError(f"an object has no {name}")
@@ -136,13 +137,13 @@ class _Images:
         name = annotation.filename.strip().replace("\\", "/")
         names = (name, name.rpartition("/")[2]) if name else ()
         by_name = [folder / name for folder in folders for name in names]
-        found = [path for path in by_name if path.is_file()]
+        found = [path for path in by_name if is_file(path)]
         return found[0] if found else self._root / annotation.path.with_suffix(SUFFIXES[0])
 
     def _in(self, folder: Path) -> dict[str, Path]:
         """By name without suffix; of several the one whose suffix comes first among SUFFIXES."""
         if folder not in self._by_stem:
-            paths = folder.iterdir() if folder.is_dir() else ()
+            paths = folder.iterdir() if is_folder(folder) else ()
             images = [path for path in paths if path.suffix.lower() in SUFFIXES]
             images.sort(key=lambda path: SUFFIXES.index(path.suffix.lower()), reverse=True)
             self._by_stem[folder] = {path.stem: path for path in images}

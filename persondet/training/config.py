@@ -1,12 +1,12 @@
 """What a training run is made of; stored in the checkpoint, read from TOML."""
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from persondet.errors import InputError
+from persondet.files import read_toml
 from persondet.training.rules import (
     CLASSIFICATION_LOSSES,
     LOCALISATION_LOSSES,
@@ -119,10 +119,7 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A TOML file as plain values. Raises InputError where it is none."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"cannot read the configuration {path}: {error}") from None
+    return read_toml(path, "the configuration")
 
 
 def _build(kind: type, values: Any, where: str) -> Any:
@@ -144,7 +141,7 @@ def _build(kind: type, values: Any, where: str) -> Any:
 def _converted(name: str, value: Any, default: Any) -> Any:
     """The value in the default's type; whole numbers are good floats, lists good tuples."""
     if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(float(item) for item in value)
+        return tuple(_converted(f"an item of {name}", item, 0.0) for item in value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(default):

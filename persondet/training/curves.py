@@ -1,11 +1,11 @@
 """A picture of a run: losses, rate and validation by epoch."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from persondet.figure import save_figure
+from persondet.files import FormatError, parse_json, read_text
 
 _PANELS = (
     ("losses", ("classification_loss", "localisation_loss", "distillation_loss")),
@@ -40,5 +40,13 @@ def read_log(log: Path) -> list[dict[str, Any]]:
     """The records of log.jsonl, one an epoch; of an epoch that was run twice, the later."""
     if not log.exists():
         return []
-    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return list({record["epoch"]: record for record in records}.values())
+    records = {}
+    for number, line in enumerate(read_text(log, "the log").splitlines(), 1):
+        try:
+            record = parse_json(line)
+            records[int(record["epoch"])] = record
+        except (ValueError, KeyError, TypeError, OverflowError):
+            raise FormatError(
+                f"cannot read the log {log}: line {number} is not an epoch's record; remove it"
+            ) from None
+    return list(records.values())
