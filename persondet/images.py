@@ -32,16 +32,17 @@ _NOT_PICTURES = (
     (b"\x1ae\xdf\xa3", 0, "a video; `persondet live` reads videos"),
     (b"pk\x03\x04", 0, "a zip archive"),
 )
+_SILENT = 0  # level of OpenCV's log
 _JPEG_SCAN = 0xDA  # marker of the segment that a JPEG's pixels follow
 
 
 @functools.cache
 def quiet_opencv() -> None:
     """Keep OpenCV's own log off standard error: what fails is raised, in our words, instead."""
-    if logging := getattr(cv2.utils, "logging", None):
-        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    else:  # before OpenCV 4.13
-        cv2.setLogLevel(0)
+    utils = getattr(cv2, "utils", None)
+    logging = getattr(utils, "logging", cv2)  # 4.13 moved the function there
+    if set_level := getattr(logging, "setLogLevel", None):
+        set_level(_SILENT)
 
 
 def read_image_rgb(path: str | Path) -> np.ndarray:
