@@ -49,15 +49,16 @@ _NOT_PICTURES = (
 )
 # After a transposition for 5 to 8: how cv2.flip finishes an EXIF orientation.
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+_SILENT = 0  # level of OpenCV's log
 
 
 @functools.cache
 def quiet_opencv() -> None:
     """Keep OpenCV's own log off standard error: what fails is raised, in our words, instead."""
-    if logging := getattr(cv2.utils, "logging", None):
-        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    else:  # before OpenCV 4.13
-        cv2.setLogLevel(0)  # type: ignore[attr-defined]
+    utils = getattr(cv2, "utils", None)
+    logging = getattr(utils, "logging", cv2)  # 4.13 moved the function there
+    if set_level := getattr(logging, "setLogLevel", None):
+        set_level(_SILENT)
 
 
 def read_image_rgb(path: str | Path) -> np.ndarray:
