@@ -21,6 +21,7 @@ from persondet.cli.train import command
 from persondet.errors import InputError
 from persondet.images import write_image_rgb
 from persondet.networks import build_network, initialise
+from persondet.sidecar import read_sidecar
 from persondet.spec import spec_from_json, spec_to_json
 from persondet.training.curves import read_log
 from persondet.training.initial import _torchvision_names
@@ -69,6 +70,9 @@ def test_a_run_writes_all_that_it_promises_and_resumes(folder: Path, tmp_path: P
     assert recipe == [f"recipe: {keys}; all of it in {out / 'config.json'}"]
     names = {path.name for path in out.iterdir()}
     assert {"best.pth", "last.pth", "state.pt", "log.jsonl", "config.json", "curves.png"} <= names
+    for name in ("best.pth", "last.pth"):
+        record = read_sidecar(out / name)
+        assert record is not None and record["details"]["config"]["epochs"] == 2
     best = load_checkpoint(out / "best.pth")
     threshold = best.spec.score_threshold
     assert best.spec == replace(detector_spec(F38, width_mult=0.25), score_threshold=threshold)
@@ -283,3 +287,19 @@ def test_validation_data_in_the_short_form_must_be_whole(folder: Path, tmp_path:
     assert isinstance(result.exception, InputError), result.output
     assert "1 of the 9 pictures of" in str(result.exception)
     assert "data.json: 8 pictures, 0 without boxes; boxes: 8 head" in result.stderr
+
+
+def test_a_flipped_byte_in_a_runs_files_is_noticed(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = arguments(folder, out, "--epochs", "1")
+    CliRunner().invoke(command, first, catch_exceptions=False)
+    for name in ("best.pth", "last.pth", "state.pt"):
+        content = bytearray((out / name).read_bytes())
+        content[len(content) // 2] ^= 4
+        (out / name).write_bytes(content)
+    for name in ("best.pth", "last.pth"):
+        with pytest.raises(InputError, match=name):
+            load_checkpoint(out / name)
+    result = CliRunner().invoke(command, [*first, "--resume", "--epochs", "1"])
+    assert isinstance(result.exception, InputError)
+    assert "cannot resume from" in str(result.exception)
