@@ -314,6 +314,7 @@ KINDS: dict[str, tuple[str, tuple[Callable[..., bytes], ...], Callable[[Path], N
     "sidecar": ("model.onnx.json", (damaged_bytes, damaged_json), read_sidecar_file),
     "spec": ("spec.json", (damaged_bytes, damaged_json, damaged_words), read_spec_file),
     "encodings": ("encodings.json", (damaged_bytes, damaged_json), read_encodings_file),
+    "aimet": ("aimet.json", (damaged_bytes, damaged_json), read_encodings_file),
     "baseline": ("baseline.json", (damaged_bytes, damaged_json), read_baseline_file),
     "config": ("train.toml", _TEXT, read_config_file),
     "log": ("log.jsonl", _TEXT, read_log_file),

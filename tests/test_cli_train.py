@@ -287,6 +287,7 @@ def test_validation_data_in_the_short_form_must_be_whole(folder: Path, tmp_path:
     assert isinstance(result.exception, InputError), result.output
     assert "1 of the 9 pictures of" in str(result.exception)
     assert "data.json: 8 pictures, 0 without boxes; boxes: 8 head" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_flipped_byte_in_a_runs_files_is_noticed(folder: Path, tmp_path: Path) -> None:

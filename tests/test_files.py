@@ -296,6 +296,13 @@ def test_annotations_with_numbers_and_names_that_hurt(tmp_path) -> None:
             open_dataset({"format": data_format, "annotations": str(path), "images": str(tmp_path)})
 
 
+def test_an_annotation_in_an_unknown_encoding_is_named(tmp_path) -> None:
+    (tmp_path / "a.xml").write_text('<?xml version="1.0" encoding="evil"?><annotation/>')
+    source = {"format": "voc", "annotations": str(tmp_path), "images": str(tmp_path)}
+    with pytest.raises(InputError, match=r"annotates no picture: .*not readable: .*a\.xml"):
+        open_dataset(source)
+
+
 def test_memory_stays_small(tmp_path) -> None:
     """A dotted key of 100,000 parts once took 40 GB."""
     path = tmp_path / "a.toml"

@@ -48,6 +48,7 @@ def write_sound_files(folder: Path, onnx_path: Path, dlc_path: Path) -> None:
         ("coco.json", _coco()),
         ("a.odgt", _crowdhuman()),
         ("encodings.json", _encodings()),
+        ("aimet.json", _aimet_encodings()),
         ("baseline.json", _baseline()),
     ):
         (folder / name).write_text(json.dumps(content))
@@ -73,6 +74,18 @@ def _encodings() -> dict:
         "version": "0.6.1",
         "activation_encodings": {"image": [one]},
         "param_encodings": {"weight": [{**one, "is_symmetric": "False"}] * 3},
+    }
+
+
+def _aimet_encodings() -> dict:
+    one = {"bw": 8, "dtype": "INT", "enc_type": "PER_TENSOR", "is_sym": False}
+    values = {"scale": [0.01], "offset": [-100]}
+    return {
+        "version": "1.0.0",
+        "activation_encodings": [{"name": "image", **one, **values}],
+        "param_encodings": [
+            {**one, "name": "weight", "enc_type": "PER_CHANNEL", "scale": [0.1], "offset": [-128]}
+        ],
     }
 
 

@@ -68,7 +68,7 @@ def is_same(checkpoint, network):
 def test_prefixes_do_not_matter(path, network, state, prefix):
     checkpoint = loaded(path, {"state_dict": prefixed(prefix, state), "epoch": 3})
     assert is_same(checkpoint, network)
-    assert len(checkpoint.notes) == 1 and "assumed 1.7" in checkpoint.notes[0]
+    assert len(checkpoint.notes) == 1 and "anchor height / width 1.7 " in checkpoint.notes[0]
 
 
 def test_wrappers_in_the_middle_and_of_some_names_alone(path, network, state):

@@ -61,11 +61,12 @@ def _usable_size(sample: Sample, report: Report) -> tuple[int, int] | None:
 
 
 def _none_left(dataset: DataSet, report: Report) -> str:
+    reasons = "; ".join(report.lines())
     if not dataset.samples:
-        return f"{dataset.name} annotates no picture"
+        return f"{dataset.name} annotates no picture" + (f": {reasons}" if reasons else "")
     return (
         f"{dataset.name}: none of its {len(dataset.samples)} pictures can be used; "
-        f"{'; '.join(report.lines())}; check the folder of the pictures"
+        f"{reasons}; check the folder of the pictures"
     )
 
 
