@@ -4,12 +4,14 @@ import io
 import os
 import struct
 import zlib
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from persondet import images
 from persondet.errors import InputError
 from persondet.images import list_images, read_image_rgb, write_image_rgb
 
@@ -44,7 +46,7 @@ def test_lossless_formats_give_the_very_pixels(tmp_path, image_rgb, file_format)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
 def test_the_exif_orientation_is_applied(tmp_path, image_rgb, file_format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -105,6 +107,21 @@ def test_a_truncated_picture_is_refused(tmp_path, capfd, image_rgb, file_format,
     with pytest.raises(InputError, match=r"cannot read the picture .*cut\.jpg"):
         read(tmp_path, data[: int(len(data) * fraction)], "cut.jpg")
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("home", ["cv2", "cv2.utils.logging", "nowhere"])
+def test_any_opencv_is_silenced_as_it_can_be(monkeypatch, home) -> None:
+    """Before 4.13 the function is in cv2 itself; a build may lack it."""
+    levels: list[int] = []
+    has_it = SimpleNamespace(setLogLevel=levels.append)
+    of_home = {
+        "cv2": SimpleNamespace(utils=SimpleNamespace(), setLogLevel=levels.append),
+        "cv2.utils.logging": SimpleNamespace(utils=SimpleNamespace(logging=has_it)),
+        "nowhere": SimpleNamespace(),
+    }
+    monkeypatch.setattr(images, "cv2", of_home[home])
+    images.quiet_opencv.__wrapped__()
+    assert levels == ([] if home == "nowhere" else [0])
 
 
 @pytest.mark.parametrize("progressive", [False, True])

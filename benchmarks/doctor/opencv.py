@@ -29,7 +29,7 @@ _PACKAGES = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-# Seen in the wheels 4.10.0.84, 4.11.0.86, 4.12.0.88 and 4.13.0.92, each on the tests of reading.
+# Seen in the wheels 4.6.0.66, 4.10.0.84, 4.11.0.86, 4.12.0.88 and 4.13.0.92, on files made for it.
 _WRONG_BEFORE = {
     "4.11": "damaged JPEG files come out partly grey (persondet refuses those that end early)",
     "4.12": "GIF and AVIF files are not read",
