@@ -67,7 +67,7 @@ def _death(number: int) -> str:
     name = signal.Signals(number).name
     if number == signal.SIGKILL:
         return f"was killed ({name}), which the system does when memory runs out"
-    return f"crashed inside Qualcomm's libraries ({name})"
+    return f"crashed inside a native library ({name})"
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -4,12 +4,14 @@ import io
 import os
 import struct
 import zlib
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
+from persondet import images
 from persondet.data.picture_size import displayed_size_hw
 from persondet.errors import InputError
 from persondet.image_header import read_image_header
@@ -52,7 +54,7 @@ def test_lossless_formats_give_the_very_pixels(tmp_path, image_rgb, file_format)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
 def test_the_exif_orientation_is_applied(tmp_path, image_rgb, file_format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -226,6 +228,21 @@ def with_thumbnail(data):
     """The JPEG with a segment that holds a JPEG of its own, as cameras write it."""
     thumbnail = b"Exif\0\0" + saved(Image.new("RGB", (16, 12), "red"), "JPEG")
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:]
+
+
+@pytest.mark.parametrize("home", ["cv2", "cv2.utils.logging", "nowhere"])
+def test_any_opencv_is_silenced_as_it_can_be(monkeypatch, home) -> None:
+    """Before 4.13 the function is in cv2 itself; a build may lack it."""
+    levels: list[int] = []
+    has_it = SimpleNamespace(setLogLevel=levels.append)
+    of_home = {
+        "cv2": SimpleNamespace(utils=SimpleNamespace(), setLogLevel=levels.append),
+        "cv2.utils.logging": SimpleNamespace(utils=SimpleNamespace(logging=has_it)),
+        "nowhere": SimpleNamespace(),
+    }
+    monkeypatch.setattr(images, "cv2", of_home[home])
+    images.quiet_opencv.__wrapped__()
+    assert levels == ([] if home == "nowhere" else [0])
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -12,8 +12,9 @@ from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 from tiny_detector import outputs_with, save_onnx, with_format
 
 from benchmarks.devices.boards import open_board
+from benchmarks.devices.device_system import device_system
 from benchmarks.devices.shell_line import DeviceLostError
-from benchmarks.devices.snpe_board import device_system, open_snpe_board
+from benchmarks.devices.snpe_board import open_snpe_board
 from benchmarks.devices.snpe_commands import RunSettings
 from benchmarks.devices.snpe_files import DeviceSystem
 from benchmarks.devices.transport import open_transport

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.devices.archives import pull_folder, push_folder
+from benchmarks.devices.device_system import device_system
 from benchmarks.devices.python_board import BoardRuns
 from benchmarks.devices.snpe_commands import (
     RunSettings,
@@ -19,7 +20,6 @@ from benchmarks.devices.snpe_commands import (
 )
 from benchmarks.devices.snpe_files import (
     TARGET_VARIABLE,
-    DeviceSystem,
     device_files,
     device_variables,
     sdk_target,
@@ -263,17 +263,6 @@ def _listed_layers(model: Path, sdk: Sdk, spec: DetectorSpec) -> tuple[str, ...]
     if takes_output_tensors(sdk.version):
         return ()
     return output_layers(model, spec.output_shapes)
-
-
-def device_system(transport: Transport) -> DeviceSystem:
-    """Asked of the device."""
-    script = (
-        "if command -v getprop >/dev/null; then echo android; getprop ro.product.cpu.abi; "
-        'else echo linux; uname -m; . /etc/os-release 2>/dev/null; echo "$ID"; fi'
-    )
-    finished = transport.check(["sh", "-c", script], what=f"asking {transport.name} what it is")
-    lines = [line.strip() for line in finished.stdout.split("\n")]
-    return DeviceSystem(lines[0], lines[1], lines[2] if len(lines) > 2 else "")
 
 
 def required_sdk(environ: Mapping[str, str], device: str) -> Sdk:

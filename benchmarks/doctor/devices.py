@@ -4,8 +4,8 @@ import os
 import shutil
 
 from benchmarks.devices.adb import AdbLink, SeenDevice, seen_devices
+from benchmarks.devices.device_system import device_system
 from benchmarks.devices.python_board import check_python, device_python
-from benchmarks.devices.snpe_board import device_system
 from benchmarks.devices.snpe_files import TARGET_VARIABLE, device_files, sdk_target
 from benchmarks.devices.soc_report import SocReport, ask_soc
 from benchmarks.devices.transport import Transport, open_transport
@@ -136,7 +136,7 @@ def _python_finding(transport: Transport, topic: str, job: str) -> Finding:
         wheels.append("onnxruntime (for .onnx) or onnxruntime-qnn (for .dlc)")
     if finished.code != 0 or lacks:
         missing = f"{text}, without {', '.join(lacks) if answers else 'working packages'}"
-        return problem(topic, missing, f"on the device, pip install {'; '.join(wheels)}", [job])
+        return problem(topic, missing, f"on the device, pip install {' and '.join(wheels)}", [job])
     kinds = ", ".join(
         f"{kind} models can run" if module in has else f"{kind} models cannot: no {wheel}"
         for module, (kind, wheel) in _RUNS.items()

@@ -29,9 +29,9 @@ _PACKAGES = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-# Seen in the wheels 4.10.0.84, 4.11.0.86, 4.12.0.88 and 4.13.0.92, each on the tests of reading.
+# Seen in the wheels 4.6.0.66, 4.10.0.84, 4.11.0.86, 4.12.0.88 and 4.13.0.92, on files made for it.
 _WRONG_BEFORE = {
-    "4.11": "JPEG files that are cut off come out grey below (persondet finds and refuses them)",
+    "4.11": "damaged JPEG files come out partly grey (persondet refuses those that end early)",
     "4.12": "GIF and AVIF files are not read",
     "4.13": "the EXIF orientation of WebP files is ignored, so they and their boxes are not turned",
 }
@@ -70,8 +70,7 @@ def judged(running: RunningCv2, installed: Mapping[str, str]) -> list[Finding]:
     if len(installed) > 1:
         names = " and ".join(f"{name} {version}" for name, version in installed.items())
         text = f"{names} lie over each other; cv2 {running.version} of {whose} runs"
-        remedy = f"pip uninstall {' '.join(installed)}, then install the one that you want"
-        findings.append(problem(_TOPIC, text, remedy))
+        findings.append(problem(_TOPIC, text, _keep_one(installed)))
     wrong = [words for before, words in _WRONG_BEFORE.items() if _older(running.version, before)]
     if wrong:
         text = f"OpenCV {running.version} is older than {TRIED_SINCE}: {'; '.join(wrong)}"
@@ -85,7 +84,9 @@ def broken_finding(said: str, installed: Mapping[str, str]) -> Finding:
     if not installed and "No module named 'cv2'" in said:
         remedy = f"pip install 'opencv-python>={TRIED_SINCE}', or opencv-python-headless without "
         return problem(_TOPIC, "cv2 is not installed", f"{remedy}a display", JOBS)
-    if "libGL" in said or "libgthread" in said:
+    if len(installed) > 1:
+        remedy = _keep_one(installed)
+    elif "libGL" in said or "libgthread" in said:
         remedy = "apt install libgl1 libglib2.0-0; or, without a display, "
         remedy += "pip uninstall opencv-python && pip install opencv-python-headless"
     elif "numpy" in said:
@@ -95,6 +96,11 @@ def broken_finding(said: str, installed: Mapping[str, str]) -> Finding:
         name = next(iter(installed), "opencv-python")
         remedy = f"pip install --force-reinstall --no-deps '{name}>={TRIED_SINCE}'"
     return problem(_TOPIC, f"cv2 cannot be imported: {said}", remedy, JOBS)
+
+
+def _keep_one(installed: Mapping[str, str]) -> str:
+    """Return the remedy. Removing one of them removes the files of the others, so all go."""
+    return f"pip uninstall {' '.join(installed)}, then install the one that you want"
 
 
 def _older(version: str, than: str) -> bool:
@@ -130,7 +136,7 @@ def probe() -> dict[str, Any]:
     """What importing cv2 gives, as JSON-ready values: version and library, or the problem."""
     try:
         import cv2
-    except ImportError as error:
+    except Exception as error:  # two releases that lie over each other fail in many ways
         return {"problem": str(error)}
     if not hasattr(cv2, "__version__"):
         return {"problem": f"only rests of it are in {', '.join(map(str, cv2.__path__))}"}
