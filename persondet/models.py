@@ -92,11 +92,17 @@ def _cached_ssdlite_person() -> Path:
 
         network, spec = pretrained.ssdlite_person_network(graph)
         packages = ["torch", pretrained.DISTRIBUTION]
-        with publishing() as publication:
-            publication.file(cached).write_bytes(checkpoint_bytes(network, spec))
-            publication.describe(
-                cached, step="pretrained", inputs=[graph], spec=spec, packages=packages
-            )
+        try:
+            with publishing() as publication:
+                publication.file(cached).write_bytes(checkpoint_bytes(network, spec))
+                publication.describe(
+                    cached, step="pretrained", inputs=[graph], spec=spec, packages=packages
+                )
+        except InputError as error:
+            raise InputError(
+                f"{zoo.SSDLITE_PERSON} is made in the user's cache: {error}; or let XDG_CACHE_HOME name "
+                "another folder"
+            ) from None
     return cached
 
 

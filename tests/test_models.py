@@ -80,6 +80,13 @@ def test_a_damaged_cache_is_made_again(wheel, damage):
     assert read_sidecar(path) is not None
 
 
+def test_a_cache_that_cannot_be_written_is_named(wheel, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"ssdlite-mb2-person is made .*XDG_CACHE_HOME"):
+        resolve_model("ssdlite-mb2-person")
+
+
 def test_shipped_models_are_found_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "WEIGHTS_FOLDER", tmp_path)
     (tmp_path / "head.pth").write_bytes(b"weights")

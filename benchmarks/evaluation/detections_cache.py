@@ -42,16 +42,19 @@ class DetectionsCache:
             return None
 
     def put(self, picture: Path, found: FoundPicture) -> None:
-        """Raises InputError where the folder cannot be written."""
+        """Keep what was found. Raises InputError if the folder cannot be written or is full."""
         detections = found.detections
-        with replacing(self._place(picture)) as temporary:
-            np.savez(
-                temporary,
-                size_hw=np.array(found.size_hw),
-                boxes=detections.boxes_xyxy_px,
-                scores=detections.scores,
-                class_ids=detections.class_ids,
-            )
+        try:
+            with replacing(self._place(picture)) as temporary:
+                np.savez(
+                    temporary,
+                    size_hw=np.array(found.size_hw),
+                    boxes=detections.boxes_xyxy_px,
+                    scores=detections.scores,
+                    class_ids=detections.class_ids,
+                )
+        except InputError as error:
+            raise InputError(f"the cache of detections: {error}; or leave it: --no-cache") from None
 
     def _place(self, picture: Path) -> Path:
         return self.folder / f"{sha256_of(picture)}.npz"
