@@ -100,8 +100,8 @@ def _cached_ssdlite_person() -> Path:
                 )
         except InputError as error:
             raise InputError(
-                f"{zoo.SSDLITE_PERSON} is made in the user's cache: {error}; or let XDG_CACHE_HOME name "
-                "another folder"
+                f"{zoo.SSDLITE_PERSON} is made in the user's cache: {error}; or let XDG_CACHE_HOME "
+                "name another folder"
             ) from None
     return cached
 
