@@ -81,12 +81,16 @@ def command(
 
     from export.convert import convert
     from persondet.cli.dlc_output import context_soc, echo_dlc
+    from persondet.models import resolve_model
     from persondet.sidecar import check_destination
+    from runtime.backend import model_kind
 
     compiled_for = context_soc(context_binary, soc_names(soc))
     spec = given_spec(spec_path)
+    source = resolve_model(model)
+    model_kind(source)
     destination = output or beside(model, ".dlc")
-    check_destination(destination, ".dlc", inputs=[])
+    check_destination(destination, ".dlc", inputs=[source])
     with onnx_of(model, spec=spec) as onnx_path:
         echo_dlc(convert(onnx_path, destination, soc=compiled_for, spec=spec))
 

@@ -93,13 +93,7 @@ def command(
     (MODEL.quantized.encodings.json). Options marked "SDK" mean nothing there.
     """
     choice = chosen_sdk(options, QUANTIZER_NAMES)
-    from persondet.sidecar import check_destination
-    from quantize.encodings import read_encodings_record
-
     destination = output or beside(model, ".quantized.dlc")
-    check_destination(destination, ".dlc", inputs=[])
-    if encodings is not None:
-        read_encodings_record(encodings)
     if choice is None:
         if options["calibration"] == "sqnr":
             raise click.UsageError("--calibration sqnr: of the toolchain snpe, not embedded")
@@ -125,7 +119,22 @@ def command(
         elif options["raw_files"]:
             raise click.UsageError("--raw-files goes with --dry-run; a real run removes its files")
         else:
+            _check_files(model, destination, encodings)
             through_sdk(job, intent)
+
+
+def _check_files(model: str, destination: Path, encodings: Path | None) -> None:
+    """Raise InputError for files that cannot be used, before anything heavy is imported."""
+    from persondet.models import resolve_model
+    from persondet.sidecar import check_destination
+    from quantize.encodings import read_encodings_record
+    from runtime.backend import model_kind
+
+    source = resolve_model(model)
+    model_kind(source)
+    check_destination(destination, ".dlc", inputs=[source])
+    if encodings is not None:
+        read_encodings_record(encodings)
 
 
 def _embedded(
@@ -143,8 +152,11 @@ def _embedded(
         )
     if encodings and (given := typed_options(_OF_CALIBRATION)):
         raise click.UsageError(f"{', '.join(given)}: the encodings file says that already")
-
     from persondet.cli.dlc_output import context_soc, echo_dlc
+
+    soc = context_soc(options["context_binary"], socs)
+    _check_files(model, destination, encodings)
+
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
     from quantize.qdq import Scheme
@@ -152,7 +164,6 @@ def _embedded(
     from runtime.onnx_session import EXACT_SUMS_ENTRY
 
     spec = given_spec(spec_path)
-    soc = context_soc(options["context_binary"], socs)
     chosen = calibration_set(calib, options["max_pictures"]) if calib else None
     with (
         onnx_of(model, spec=spec) as onnx_path,
