@@ -1,6 +1,5 @@
 """This benchmark against an earlier one: slower by more than is allowed, and than noise?"""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from benchmarks.device_latency import SettingLatency
 from benchmarks.device_runs import Setting, by_start
 from benchmarks.median_ratio import MedianRatio, median_ratio
 from persondet.errors import InputError
+from persondet.files import FormatError, read_json
 
 FORMAT = "persondet-device-benchmark-1"
 
@@ -49,10 +49,8 @@ def read_baseline(path: Path) -> Baseline:
     Raises InputError where the file is something else.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the baseline {path}: {error.strerror}") from None
-    except ValueError:
+        record = read_json(path, "the baseline")
+    except FormatError:
         record = None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise InputError(
@@ -68,7 +66,7 @@ def read_baseline(path: Path) -> Baseline:
             str(record["toolchain"]),
             settings,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is a damaged baseline ({error!r}); measure it again") from None
 
 

@@ -72,13 +72,18 @@ def comparable_detectors(
     names: of the models, for messages. None: the reference's own threshold. Raises InputError where
     there is nothing to compare, or the models' outputs mean different boxes or classes.
     """
-    if len(backends) < 2:
-        raise InputError("compare needs two models or more; the first is the reference")
+    check_count(backends)
     for name, backend in zip(names[1:], backends[1:], strict=True):
         check_comparable(names[0], backends[0].spec, name, backend.spec)
     first = Detector(backends[0], score_threshold, nms_iou, top_k)
     thresholds = (first.score_threshold, first.nms_iou, first.top_k)
     return [first, *(Detector(backend, *thresholds) for backend in backends[1:])]
+
+
+def check_count(models: Sequence[object]) -> None:
+    """Raise InputError if there is nothing to compare."""
+    if len(models) < 2:
+        raise InputError("compare needs two models or more; the first is the reference")
 
 
 def check_comparable(

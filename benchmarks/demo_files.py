@@ -1,6 +1,5 @@
 """The demo's pictures: files out of installed packages, found without importing these."""
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from persondet.errors import InputError
+from persondet.files import read_toml
 from persondet.images import read_image_rgb, write_image_rgb
 from quantize.calibration_set import calibration_set
 
@@ -46,8 +46,7 @@ class Source:
 
 
 def recipe_sources(path: Path = CALIBRATION_RECIPE) -> list[Source]:
-    with path.open("rb") as file:
-        return [Source(**entry) for entry in tomllib.load(file)["source"]]
+    return [Source(**entry) for entry in read_toml(path, "the recipe")["source"]]
 
 
 def write_pictures(sources: Sequence[Source], folder: Path) -> list[Path]:

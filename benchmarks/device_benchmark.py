@@ -23,7 +23,7 @@ from benchmarks.device_report import DeviceBenchmark
 from benchmarks.device_runs import Setting
 from benchmarks.devices.python_board import open_python_board
 from benchmarks.devices.shell_line import DeviceLostError
-from benchmarks.devices.snpe_board import SnpeBoard, open_snpe_board, required_sdk
+from benchmarks.devices.snpe_board import SnpeBoard, aip_problem, open_snpe_board, required_sdk
 from benchmarks.devices.snpe_commands import RunSettings, check_settings
 from benchmarks.devices.soc_report import ask_soc
 from benchmarks.devices.transport import Transport
@@ -151,6 +151,9 @@ def _by_sdk(
     try:
         for runtime in dict.fromkeys(setting.runtime for setting in settings):
             own = [setting for setting in settings if setting.runtime == runtime]
+            if runtime == "aip" and own != list(settings) and (why := aip_problem(request.model)):
+                found.failures += [(setting, why) for setting in own]
+                continue
             _measure_runtime(found, transport, sdk, request, own, on_run)
     except (PersondetError, KeyboardInterrupt) as error:
         if not found.latencies:

@@ -4,12 +4,12 @@ import csv
 import dataclasses
 import io
 import json
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import MIB, mib_text, snpe_scaled
 from benchmarks.model_info import ModelInfo, Port
+from persondet.terminal import shell_line
 from runtime.qairt.generation import Loader, Origin
 from runtime.qairt.graph import Encoding
 
@@ -188,7 +188,7 @@ def sidecar_lines(sidecar: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         f"{source['name']} (sha256 {source['sha256'][:12]})" for source in sidecar["inputs"]
     )
     versions = ", ".join(f"{name} {text}" for name, text in sidecar["versions"].items())
-    lines = [("Made by", shlex.join(sidecar["command"]))]
+    lines = [("Made by", shell_line(sidecar["command"]))]
     lines += [("Made from", sources)] if sources else []
     return [*lines, ("Made with", versions)]
 

@@ -99,7 +99,7 @@ def info_of_network(name: str) -> ModelInfo:
 
     spec: DetectorSpec = detector_spec(name)
     checkpoint = Checkpoint(spec, build_network(spec).eval(), (), Path(name))
-    return ModelInfo(name, "network", name, None, **_of_checkpoint(checkpoint))
+    return ModelInfo(spec.network, "network", spec.network, None, **_of_checkpoint(checkpoint))
 
 
 def sidecar_and_notes(path: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
@@ -113,6 +113,15 @@ def sidecar_and_notes(path: Path) -> tuple[Mapping[str, Any] | None, tuple[str, 
 def network_in(sidecar: Mapping[str, Any] | None) -> str | None:
     spec = sidecar.get("spec") if sidecar else None
     return spec.get("network") if spec else None
+
+
+def quantized_in(sidecar: Mapping[str, Any] | None) -> bool | None:
+    """Return whether a DLC's sidecar says that it is quantized; None when it does not say."""
+    if not sidecar:
+        return None
+    details = sidecar.get("details")
+    told = details.get("quantized") if isinstance(details, dict) else None
+    return True if sidecar.get("step") == "quantize" else told
 
 
 def _of_dlc(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.figures import mib_text, snpe_scaled
 from benchmarks.model_info import ModelInfo
 from benchmarks.snpe1_info import Snpe1Info
-from export.sdk.parsers.dlc_info import DlcInfo, TableLayer
+from export.sdk.parsers.dlc_info import DlcInfo, TableGraph, TableLayer
 from export.sdk.versions import Family
 
 if TYPE_CHECKING:
@@ -33,12 +33,14 @@ def compared_figures(
     info: ModelInfo | Snpe1Info, sdk: DlcInfo, family: Family
 ) -> tuple[ComparedFigure, ...]:
     """Parameters, MACs, memory, layers, inputs and outputs. family: the SDK's."""
+    graph = sdk.graphs[0]  # our readers refuse a file of several
     return (
-        _parameters(info, sdk),
-        _macs(info, sdk),
-        _memory(info, sdk, family),
-        _layers(info, sdk),
-        *_ports(info, sdk),
+        _parameters(info, graph),
+        _macs(info, graph),
+        _memory(info, graph, family),
+        _layers(info, graph),
+        *_ports(info, graph),
+        *_caches(sdk),
     )
 
 
@@ -49,6 +51,7 @@ def compared_json(figures: Iterable[ComparedFigure], sdk_name: str, sdk: DlcInfo
         "converter_version": sdk.converter_version,
         "converter_command": sdk.converter_command,
         "quantizer_command": sdk.quantizer_command,
+        "caches": [asdict(cache) for cache in sdk.caches],
     }
 
 
@@ -64,7 +67,7 @@ def compared_tables(figures: Iterable[ComparedFigure], sdk_name: str) -> tuple["
     return table, labelled_lines((figure.name, figure.why) for figure in figures if figure.why)
 
 
-def _parameters(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
+def _parameters(info: ModelInfo | Snpe1Info, sdk: TableGraph) -> ComparedFigure:
     ours = info.graph.parameters if isinstance(info, Snpe1Info) else info.figures.parameters
     if sdk.parameters is None:
         return _missing("Total parameters", f"{ours:,}")
@@ -82,7 +85,7 @@ def _parameters(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
     )
 
 
-def _macs(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
+def _macs(info: ModelInfo | Snpe1Info, sdk: TableGraph) -> ComparedFigure:
     """The SDK truncates to thousands or millions: what fits is the same."""
     name = "Total MACs per inference"
     if isinstance(info, Snpe1Info):
@@ -106,7 +109,7 @@ def _macs(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
     return ComparedFigure(name, text, sdk.macs.text, agrees, why)
 
 
-def _memory(info: ModelInfo | Snpe1Info, sdk: DlcInfo, family: Family) -> ComparedFigure:
+def _memory(info: ModelInfo | Snpe1Info, sdk: TableGraph, family: Family) -> ComparedFigure:
     """Both are printed with one decimal; ours is the rule of 1.x."""
     name = "Memory needed to run"
     if isinstance(info, Snpe1Info):
@@ -126,7 +129,7 @@ def _memory(info: ModelInfo | Snpe1Info, sdk: DlcInfo, family: Family) -> Compar
     return ComparedFigure(name, ours, sdk.memory_text, agrees, why)
 
 
-def _layers(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
+def _layers(info: ModelInfo | Snpe1Info, sdk: TableGraph) -> ComparedFigure:
     if isinstance(info, Snpe1Info):
         ours, inputs = len(info.graph.layers), len(info.graph.inputs)
     else:
@@ -145,7 +148,7 @@ def _layers(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> ComparedFigure:
     return ComparedFigure("Layers", str(ours), str(theirs), theirs == ours, why)
 
 
-def _ports(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> Iterator[ComparedFigure]:
+def _ports(info: ModelInfo | Snpe1Info, sdk: TableGraph) -> Iterator[ComparedFigure]:
     """Where the SDK prints its tables of inputs and outputs, as 2.x does."""
     if isinstance(info, Snpe1Info):
         return
@@ -159,6 +162,15 @@ def _ports(info: ModelInfo | Snpe1Info, sdk: DlcInfo) -> Iterator[ComparedFigure
             agrees = left == right
             why = "" if agrees else "the SDK's converter renamed a tensor or changed its layout"
             yield ComparedFigure(name, _port_texts(left), _port_texts(right), agrees, why)
+
+
+def _caches(sdk: DlcInfo) -> Iterator[ComparedFigure]:
+    """Where the SDK prints which SoCs the graph is prepared for; we do not read them."""
+    if sdk.caches:
+        theirs = ", ".join(cache.identifier or cache.name for cache in sdk.caches)
+        yield ComparedFigure(
+            "Prepared for", _NOT_PRINTED, theirs, None, "ours does not read caches"
+        )
 
 
 def _port_texts(ports: Iterable[tuple[str, tuple[int, ...]]]) -> str:

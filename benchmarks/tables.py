@@ -1,20 +1,38 @@
 """Tables on standard output: folded to a terminal's width where that cuts no number."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
+
+from persondet.terminal import printable, unguarded
 
 _UNLIMITED = 10_000
 _FOLDED = 12  # no column is folded to less
 
 
+class _PrintableTable(Table):
+    """A table whose cells are `printable` before rich measures them."""
+
+    def add_column(self, header: RenderableType = "", *arguments: Any, **options: Any) -> None:
+        super().add_column(_printable_cell(header), *arguments, **options)
+
+    def add_row(self, *renderables: RenderableType | None, **options: Any) -> None:
+        super().add_row(*map(_printable_cell, renderables), **options)
+
+
+def _printable_cell(cell: Any) -> Any:
+    """A cell as rich takes it; text made printable."""
+    return printable(cell) if isinstance(cell, str) else cell
+
+
 def new_table(first: str, *texts: str, numbers: Sequence[str]) -> Table:
     """An empty table. Only the first column folds where the terminal is narrow."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    table = _PrintableTable(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column(first, overflow="fold")
     for name in texts:
         table.add_column(name, no_wrap=True)
@@ -25,7 +43,7 @@ def new_table(first: str, *texts: str, numbers: Sequence[str]) -> Table:
 
 def labelled_lines(lines: Iterable[tuple[str, str]]) -> Table:
     """`label: text` with the texts below one another; a label said twice is shown once."""
-    table = Table.grid(padding=(0, 2, 0, 0))
+    table = _PrintableTable.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     previous = None
@@ -45,7 +63,7 @@ def print_to_stdout(*contents: Table | str) -> None:
             # Wider than the terminal rather than with numbers cut: the terminal wraps the lines.
             _console(width=max(console.width, _narrowest(console, content))).print(content)
         else:
-            console.print(content)
+            console.print(printable(content))
 
 
 def _narrowest(console: Console, table: Table) -> int:
@@ -70,4 +88,6 @@ def _whole(table: Table) -> str:
 
 
 def _console(**options: Any) -> Console:
-    return Console(markup=False, emoji=False, highlight=False, **options)
+    return Console(
+        file=unguarded(sys.stdout), markup=False, emoji=False, highlight=False, **options
+    )

@@ -6,8 +6,6 @@ and their process-wide state stay out of the user's process.
 python -m export.child PARENT MODULE RESULT ARGUMENTS... is that child.
 """
 
-import ctypes
-import json
 import os
 import runpy
 import signal
@@ -19,9 +17,9 @@ from typing import Any
 
 from export.process import end_group, interrupts_later
 from persondet.errors import PersondetError
+from persondet.files import read_json
+from persondet.orphan import end_with_parent
 from persondet.temporary import temporary_folder
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run_module(
@@ -43,7 +41,7 @@ def run_module(
             raise PersondetError(f"{what} {_death(-code)}{_tail(log)}")
         if code != 0 or not result.exists():
             raise PersondetError(f"{what} failed (exit code {code}){_tail(log)}")
-        return json.loads(result.read_text(encoding="utf-8"))
+        return read_json(result, "the result")
 
 
 def _run(argv: list[str], output: Any, what: str, timeout_s: float) -> int:
@@ -69,7 +67,7 @@ def _death(number: int) -> str:
     name = signal.Signals(number).name
     if number == signal.SIGKILL:
         return f"was killed ({name}), which the system does when memory runs out"
-    return f"crashed inside Qualcomm's libraries ({name})"
+    return f"crashed inside a native library ({name})"
 
 
 def _tail(log: Path, lines: int = 12) -> str:
@@ -78,15 +76,8 @@ def _tail(log: Path, lines: int = 12) -> str:
 
 
 def main() -> None:
-    _die_with(int(sys.argv.pop(1)))
+    end_with_parent(int(sys.argv.pop(1)))
     runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process when its parent ends, however that comes about."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the line above
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from export.verify import DlcProof, missing_nodes, prove_dlc
 from persondet.errors import InputError, PersondetError
 from persondet.spec import DetectorSpec
 from persondet.temporary import temporary_folder
+from runtime.qairt import abi
 from runtime.qairt.container import repack
 from runtime.qairt.reader import read_dlc
 
@@ -106,7 +107,7 @@ def _require_libraries() -> None:
     if find_spec("onnxruntime_qnn") is None:
         raise InputError(
             "the embedded toolchain is the wheel onnxruntime-qnn, which is not installed: "
-            "pip install 'persondet[full]' (Python 3.11 or newer, Linux x86-64 or aarch64)"
+            f"pip install {abi.WHEEL} (Python 3.11 or newer, Linux x86-64 or aarch64)"
         )
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import onnxruntime
 import onnxruntime_qnn as qnn
 
+from persondet.files import parse_json
 from runtime.onnx_session import open_session
 
 
 def main() -> None:
-    result, job = Path(sys.argv[1]), json.loads(sys.argv[2])
+    result, job = Path(sys.argv[1]), parse_json(sys.argv[2])
     onnxruntime.register_execution_provider_library(qnn.get_ep_name(), qnn.get_library_path())
     kind = job.pop("job")
     answer = _write_dlc(**job) if kind == "dlc" else _write_context(**job)

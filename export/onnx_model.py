@@ -1,15 +1,21 @@
 """Reading an ONNX detector: what every later step relies on, checked once."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 
+from export.onnx_size import oversized
+from export.plain_graph import is_plain, plain_graph
+from export.raw_graph import cooked_outputs
 from persondet.errors import InputError
 from persondet.interface import TensorType, interface_problems
-from persondet.sidecar import read_sidecar
+from persondet.sidecar import read_sidecar, spec_beside
 from persondet.spec import METADATA_KEY, DetectorSpec, spec_from_json
+from persondet.temporary import temporary_folder
+from runtime import raw_heads
 from runtime.backend import model_kind
 
 _REMEDY = "export the checkpoint with `persondet export`"
@@ -28,14 +34,20 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path} is not a valid ONNX model ({reason}); {_REMEDY}") from None
     if not model.graph.node:
         raise InputError(f"{path} is not a valid ONNX model (it has no nodes); {_REMEDY}")
+    if problem := oversized(model):
+        raise InputError(f"{path} is no detector that can be run here: {problem}; {_REMEDY}")
     return model
 
 
-def load_detector_onnx(path: Path) -> tuple[onnx.ModelProto, DetectorSpec]:
-    """An ONNX file with the outputs and the spec that `persondet export` gives it.
+def load_detector_onnx(
+    path: Path, spec: DetectorSpec | None = None
+) -> tuple[onnx.ModelProto, DetectorSpec]:
+    """Read an ONNX detector as a plain graph (see `export.plain_graph`), with its spec.
 
-    Raises InputError for dynamic shapes, other inputs or outputs, a missing or invalid spec,
-    weights that are not finite, and a file that is not the one that its sidecar describes.
+    spec: instead of the one in the metadata or in the sidecar.
+    Raises InputError for dynamic shapes, other inputs or outputs, softmax or box decoding inside, a
+    missing or invalid spec, weights that are not finite, and a file that is not the one that its
+    sidecar describes.
     """
     model = load_onnx(path)
     read_sidecar(path)
@@ -44,20 +56,42 @@ def load_detector_onnx(path: Path) -> tuple[onnx.ModelProto, DetectorSpec]:
             f"{path} holds values that are NaN or infinite in {', '.join(broken[:5])}; "
             "the training went wrong, or the file is damaged"
         )
+    spec = spec or _spec_of(path, model)
+    model = plain_graph(model)
+    name_nodes(model)
+    if problems := graph_interface_problems(model, spec):
+        raise InputError("\n  ".join([f"{path} does not fit its spec; {_REMEDY}", *problems]))
+    if problems := cooked_outputs(model, spec):
+        raise InputError(f"{path}: {'; '.join(problems)}; {raw_heads.EXPECTED}")
+    return model, spec
+
+
+def _spec_of(path: Path, model: onnx.ModelProto) -> DetectorSpec:
     texts = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in texts:
+        if spec := spec_beside(path):
+            return spec
         outputs = ", ".join(value.name for value in model.graph.output)
         raise InputError(
             f"{path} has no detector spec in its metadata (its outputs are {outputs}): it was not "
-            f"written by persondet, so its anchors and preprocessing are unknown; {_REMEDY}"
+            "written by persondet, so its anchors and preprocessing are unknown; give them with "
+            f"--spec FILE, or {_REMEDY}"
         )
     try:
-        spec = spec_from_json(texts[METADATA_KEY])
+        return spec_from_json(texts[METADATA_KEY])
     except InputError as error:
         raise InputError(f"{path}, metadata {METADATA_KEY}: {error}; {_REMEDY}") from None
-    if problems := graph_interface_problems(model, spec):
-        raise InputError("\n  ".join([f"{path} does not fit its spec; {_REMEDY}", *problems]))
-    return model, spec
+
+
+@contextlib.contextmanager
+def graph_file(path: Path, model: onnx.ModelProto) -> Iterator[Path]:
+    """A file that holds the model: the one that it was loaded from, if that is plain."""
+    if is_plain(onnx.load(path)):
+        yield path
+        return
+    with temporary_folder("persondet-graph-") as folder:
+        onnx.save(model, folder / path.name)
+        yield folder / path.name
 
 
 def _is_finite(item: onnx.TensorProto) -> bool:
@@ -90,8 +124,13 @@ def is_quantized(model: onnx.ModelProto) -> bool:
 
 
 def name_nodes(model: onnx.ModelProto) -> bool:
-    """Name the nodes that have no name; returns whether there were any."""
-    unnamed = [node for node in model.graph.node if not node.name]
+    """Name the nodes without a name of their own; return whether there were any."""
+    taken: set[str] = {""}
+    unnamed = []
+    for node in model.graph.node:
+        if node.name in taken:
+            unnamed.append(node)
+        taken.add(node.name)
     for node in unnamed:
         node.name = f"{node.op_type}_of_{node.output[0]}"
     return bool(unnamed)

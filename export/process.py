@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from export.group_guard import guarded
 from persondet.errors import InputError, PersondetError
 
 _POLL_S = 0.2
@@ -53,7 +54,7 @@ def run_process(
     collected: tuple[list[str], list[str]] = ([], [])
     with contextlib.ExitStack() as stack:
         given = stack.enter_context(stdin.open("rb")) if stdin else subprocess.DEVNULL
-        record = stack.enter_context(log.open("a", encoding="utf-8")) if log else None
+        record = stack.enter_context(_log_file(log)) if log else None
         if record:
             record.write(f"$ {' '.join(words)}\n")
         process = stack.enter_context(_started(words, given, env, cwd, what))
@@ -70,6 +71,11 @@ def run_process(
         if record:
             record.write(f"exit code {code}\n")
     return Finished(words, code, "".join(collected[0]), "".join(collected[1]))
+
+
+def _log_file(log: Path) -> IO[str]:
+    """UTF-8 whatever the names in a command are."""
+    return log.open("a", encoding="utf-8", errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -93,7 +99,8 @@ def _started(
                 cwd=cwd,
                 start_new_session=True,
             )
-        yield process
+        with guarded(process):
+            yield process
     except OSError as error:
         if process is not None:
             raise

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from persondet.anchor_statistics import MATCH_IOUS, coverage, sides_wh_px
-from persondet.sidecar import replacing
+from persondet.figure import save_figure
 from persondet.spec import DetectorSpec
 
 _COLOURS = ("tab:orange", "tab:green", "tab:purple")
@@ -32,8 +32,7 @@ def draw_distributions(
     _draw_ratios(axes[0, 1], sides, specs)
     _draw_shapes(axes[1, 0], sides, specs)
     _draw_recall(axes[1, 1], boxes_norm, specs)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _draw_sides(axes, sides_px: np.ndarray) -> None:

@@ -5,21 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from persondet.data.cleaning import sides_at_network_scale
 from persondet.data.samples import DataSet
+from persondet.data.sizes import DISJOINT_RANGES, sides_at_network_scale
 from persondet.errors import InputError
 from persondet.spec import AnchorLevel, DetectorSpec
 
 PERCENTILES = (5, 25, 50, 75, 95)
 MATCH_IOUS = (0.35, 0.5)
-# name: the shorter side at network scale, at least the first and under the second
-SIZES_PX = {
-    "<10": (0.0, 10.0),
-    "10-16": (10.0, 16.0),
-    "16-32": (16.0, 32.0),
-    "32-64": (32.0, 64.0),
-    ">64": (64.0, np.inf),
-}
 
 
 def boxes_xyxy_norm(dataset: DataSet) -> np.ndarray:
@@ -124,10 +116,7 @@ def coverage(boxes_norm: np.ndarray, spec: DetectorSpec) -> list[Coverage]:
     """By size of the boxes' shorter side, and of "all"."""
     ious = best_ious(boxes_norm, spec)
     shorter = sides_wh_px(boxes_norm, spec.input_size_hw).min(axis=1)
-    rows = [
-        _coverage(size, ious[(shorter >= low) & (shorter < high)])
-        for size, (low, high) in SIZES_PX.items()
-    ]
+    rows = [_coverage(size.name, ious[size.holds(shorter)]) for size in DISJOINT_RANGES]
     return [*rows, _coverage("all", ious)]
 
 

@@ -1,15 +1,13 @@
-"""Checkpoints: .pth files to a network with its spec, and back.
+"""Checkpoints: files of tensors to a network with its spec, and back.
 
 A published checkpoint is a bare state_dict and does not say what it is: the network, its width and
 its classes are read from the keys and shapes. Our own files carry their spec.
 """
 
+import contextlib
 import dataclasses
 import io
 import json
-import pickle
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,22 +17,23 @@ import torch
 from torch import Tensor
 
 from persondet import zoo
+from persondet.anchors import anchors_cxcywh_norm
+from persondet.assumptions import assumption_note
+from persondet.checkpoint_file import EXPECTED, expanded, read_checkpoint_file, shown_entries
 from persondet.errors import InputError
+from persondet.files import parse_json
 from persondet.networks import build_network
 from persondet.networks.rfb import BASE_WIDTHS
 from persondet.networks.ssd import SSD
 from persondet.recognition import network_of, num_classes_of, width_mult_of
 from persondet.sidecar import read_sidecar, replacing
 from persondet.spec import DetectorSpec, spec_from_json, spec_to_json
+from persondet.state_dict import kind_of, network_state
+from persondet.stored_tensor import ExpandedError, StoredTensor, check_sharing
 
-# Where training scripts put the state_dict inside of what they save.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema")
-
-_EXPECTED = (
-    "expected a PyTorch state_dict, as `torch.save(model.state_dict(), FILE)` writes it, bare or "
-    f"under one of the keys {', '.join(WRAPPERS)}"
-)
 _LANDMARKS = "landmark_headers."
+_LONGEST_KEY = 80  # of the keys shown
+_SAME_ANCHOR = 1e-3  # of the input's size: a third of a pixel
 
 
 @dataclass(frozen=True)
@@ -57,36 +56,57 @@ def load_checkpoint(
     model: str | None = None,
     class_names: Sequence[str] | None = None,
     anchor_ratios: Sequence[float] | None = None,
+    backbone_activation: str | None = None,
+    spec: DetectorSpec | None = None,
 ) -> Checkpoint:
-    """Read a .pth file. Nothing in it is executed (`weights_only`).
+    """Read a file of PyTorch's or a safetensors file. Nothing in it is executed.
 
     model: the zoo's name of the network; None: recognised from the keys and shapes.
-    class_names: without the background. anchor_ratios: height / width, see `zoo.detector_spec`.
-    Raises InputError for a file that is not a state_dict of one of our networks, with every
-    missing, unexpected or wrongly shaped key in one message.
+    class_names: without the background. anchor_ratios, backbone_activation: see
+    `zoo.detector_spec`. spec: instead of all these, and of the file's own; the network is built
+    from it.
+    Raises InputError for a file that is not a state_dict of one of our networks: with every
+    missing, unexpected or wrongly shaped key in one message, or, when over half of the keys differ
+    from the network that was recognised, saying that it is none of them.
     """
+    if spec is not None and (model or class_names or anchor_ratios or backbone_activation):
+        raise InputError(
+            "a spec says the network, its classes, anchors and activation: give either a spec or "
+            "those"
+        )
     path = Path(path)
-    content = _read(path)
-    read_sidecar(path)  # torch does not notice a flipped byte; the sidecar's sha256 does
-    if model is not None and (model := zoo.full_name(model)) not in zoo.network_names():
-        known = ", ".join(zoo.network_names())
-        raise InputError(f"unknown network {model!r}; known: {known}")
-    weights, stored_spec = _weights_and_spec(path, content)
-    notes = []
+    content = read_checkpoint_file(path)
+    read_sidecar(path)
+    if model is not None:
+        model = zoo.known_network(model)
+    state = network_state(path, content)
+    weights, stored_spec = float_tensors(path, state.weights), _stored_spec(path, content)
+    notes = list(state.notes)
     if dropped := [key for key in weights if key.startswith(_LANDMARKS)]:
         weights = {key: value for key, value in weights.items() if key not in dropped}
         notes.append(f"{path}: the landmark heads ({len(dropped)} tensors) are ignored")
-    if stored_spec is not None:
+    guessed = stored_spec is None and model is None and spec is None
+    if spec is not None:
+        spec = zoo.with_backbone_activation(spec, spec.backbone_activation)
+        if stored_spec is not None:
+            _check_same_network(path, spec, stored_spec)
+    elif stored_spec is not None:
         spec = _overridden(path, stored_spec, model, class_names, anchor_ratios)
+        if backbone_activation:
+            spec = zoo.with_backbone_activation(spec, backbone_activation)
     else:
         spec = _recognised_spec(path, weights, model, class_names, anchor_ratios)
-        if not anchor_ratios and (ratios := zoo.default_anchor_ratios(spec.network)):
-            shown = ", ".join(f"{ratio:.4g}" for ratio in ratios)
-            notes.append(
-                f"{path}: the file does not say its anchors' height / width; assumed {shown} "
-                "(--anchor-ratios gives another)"
-            )
-    network = _filled_network(path, spec, weights)
+        spec = zoo.with_backbone_activation(spec, backbone_activation)
+        note = assumption_note(
+            spec,
+            anchor_ratios_given=bool(anchor_ratios),
+            class_names_given=bool(class_names),
+            activation_given=bool(backbone_activation),
+        )
+        notes.append(f"{path}: {note}")
+        if state.priors is not None and (note_of := _priors_note(path, state.priors, spec)):
+            notes.append(note_of)
+    network = _filled_network(path, spec, weights, guessed=guessed)
     return Checkpoint(spec, network, tuple(notes), path, _training_record(content))
 
 
@@ -126,83 +146,46 @@ def checkpoint_bytes(
 def _training_record(content: Any) -> Mapping[str, Any]:
     text = content.get("training") if isinstance(content, Mapping) else None
     try:
-        record = json.loads(text) if isinstance(text, str) else {}
+        record = parse_json(text) if isinstance(text, str) else {}
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
 
 
-def _read(path: Path) -> Any:
+def _stored_spec(path: Path, content: Mapping[Any, Any]) -> DetectorSpec | None:
+    """The spec in a file of ours, the state of a training run included."""
+    text = content.get("spec")
+    if not isinstance(text, str) or not ("state_dict" in content or "learnt_from" in content):
+        return None
     try:
-        with path.open("rb") as file:
-            head = file.read(16)
-        if not head:
-            raise InputError(f"{path} is empty; {_EXPECTED}; copy or download it again")
-        with warnings.catch_warnings(action="ignore"):  # what is wrong is said by an error below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; name the .pth file in it") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except pickle.UnpicklingError as error:
-        raise InputError(_unpicklable(path, head, error)) from None
-    except InputError:
-        raise
-    except Exception as error:  # a damaged pickle can make the reader raise anything
-        if "TorchScript" in str(error):
-            raise InputError(f"{path} is a TorchScript archive; {_EXPECTED}") from None
-        raise InputError(
-            f"{path} cannot be read as a checkpoint: it is truncated, damaged or another kind of "
-            f"file; {_EXPECTED}; copy it again from where it came"
-        ) from None
-
-
-def _unpicklable(path: Path, head: bytes, error: pickle.UnpicklingError) -> str:
-    is_pickle = head.startswith(b"PK") or head[:1] == b"\x80"
-    if is_pickle and (found := re.search(r"GLOBAL ([\w.]+)", str(error))):
-        return (
-            f"{path} holds Python objects other than tensors ({found[1]}), and loading those could "
-            f"run any code; {_EXPECTED}; load it where it was made and save the state_dict alone"
-        )
-    return (
-        f"{path} is not a PyTorch checkpoint: it is damaged, or another kind of file renamed; "
-        f"{_EXPECTED}"
-    )
-
-
-def _weights_and_spec(path: Path, content: Any) -> tuple[dict[str, Tensor], DetectorSpec | None]:
-    """The state_dict, unwrapped and without `module.`, in float32; and the spec if there is one."""
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path} holds a {type(content).__name__}; {_EXPECTED}")
-    wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-    state = content if wrapper is None else content[wrapper]
-    text = content.get("spec") if wrapper == "state_dict" else None
-    try:
-        spec = spec_from_json(text) if isinstance(text, str) else None
+        return spec_from_json(text)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return _float_tensors(path, state), spec
 
 
-def _float_tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
-    state = {k: v for k, v in state.items() if not str(k).endswith("num_batches_tracked")}
+def float_tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The entries of a file as float32 tensors; what they claim is checked before any is made.
+
+    Raises InputError for entries that are not float tensors, claim more than the file has, or hold
+    numbers that are not finite.
+    """
     problems = [
-        f"{key}: {_kind(value)}"
+        f"{key}: {kind_of(value)}"
         for key, value in state.items()
-        if not (isinstance(key, str) and _is_float_tensor(value))
+        if not (isinstance(key, str) and _is_float(value))
     ]
-    if problems or not state:
-        found = f"{len(problems)} entries that are not float tensors" if problems else "no tensors"
-        raise InputError("\n  ".join([f"{path} holds {found}; {_EXPECTED}", *problems]))
-    prefix = "module." if all(key.startswith("module.") for key in state) else ""
-    weights = {key.removeprefix(prefix): _plain(value) for key, value in state.items()}
+    if problems:
+        header = f"{path} holds {len(problems)} entries that are not float tensors; {EXPECTED}"
+        raise InputError("\n  ".join([header, *shown_entries(problems)]))
+    try:
+        check_sharing(state.values())
+    except ExpandedError as error:
+        raise expanded(path, error) from None
+    weights = {key: _plain(value.tensor()) for key, value in state.items()}
     bad = [key for key, value in weights.items() if not torch.isfinite(value).all()]
     if bad:
-        raise InputError(
-            "\n  ".join([f"{path} holds numbers that are not finite (NaN or infinity) in:", *bad])
-        )
+        header = f"{path} holds numbers that are not finite (NaN or infinity) in:"
+        raise InputError("\n  ".join([header, *shown_entries(bad)]))
     return weights
 
 
@@ -211,19 +194,8 @@ def _plain(value: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return value.detach().to(dtype).clone(memory_format=torch.contiguous_format)
 
 
-def _is_float_tensor(value: Any) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.is_floating_point()
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-    )
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{value.dtype} tensor, {value.layout}, on {value.device}"
-    return type(value).__name__
+def _is_float(value: Any) -> bool:
+    return isinstance(value, StoredTensor) and value.dtype.is_floating_point
 
 
 def _overridden(
@@ -247,6 +219,22 @@ def _overridden(
     return spec
 
 
+def _check_same_network(path: Path, given: DetectorSpec, own: DetectorSpec) -> None:
+    """Raise InputError unless the spec given says what the weights were trained with."""
+
+    def trained(spec: DetectorSpec) -> tuple[object, ...]:
+        return (
+            *(spec.network, spec.width_mult, spec.num_classes),
+            *(spec.mean_rgb, spec.std_rgb, spec.backbone_activation),
+        )
+
+    if trained(given) != trained(own):
+        raise InputError(
+            f"{path} does not fit the spec given: expected (network, width, classes, mean, std, "
+            f"activation) {trained(given)}, got {trained(own)}; leave --spec away"
+        )
+
+
 def _check_class_names(path: Path, class_names: Sequence[str], num_classes: int) -> None:
     if len(class_names) != num_classes - 1:
         raise InputError(
@@ -264,13 +252,7 @@ def _recognised_spec(
 ) -> DetectorSpec:
     network = model or network_of(weights)
     if network is None:
-        first = ", ".join(list(weights)[:4])
-        raise InputError(
-            f"{path} is a state_dict, but of none of the known networks "
-            f"({', '.join(zoo.network_names())}): its keys begin with {first}; "
-            "expected base_net, extras, classification_headers and regression_headers. "
-            "--model NETWORK lists the differences from one of them"
-        )
+        raise _of_no_network(path, weights)
     num_classes = num_classes_of(weights)
     if class_names and num_classes is not None:
         _check_class_names(path, class_names, num_classes)
@@ -283,12 +265,69 @@ def _recognised_spec(
     )
 
 
-def _filled_network(path: Path, spec: DetectorSpec, weights: dict[str, Tensor]) -> SSD:
+def _priors_note(path: Path, priors: StoredTensor, spec: DetectorSpec) -> str:
+    """The note that the anchors which the file stores are not those assumed; empty if they are."""
+    expected = torch.from_numpy(anchors_cxcywh_norm(spec))
+    if priors.shape[-1:] == (4,) and priors.num_elements == expected.numel():
+        found = priors.tensor().reshape(-1, 4)
+        if torch.allclose(found.double(), expected.double(), rtol=0, atol=_SAME_ANCHOR):
+            return ""
+    return (
+        f"{path}: the anchors that it stores, of shape {list(priors.shape)}, are not those assumed "
+        "(centre x, y, width, height, relative to the input), or are stored in another form; if "
+        "they are other anchors, boxes come out wrong"
+    )
+
+
+def _of_no_network(path: Path, weights: Mapping[str, Tensor]) -> InputError:
+    first = ", ".join(key[:_LONGEST_KEY] for key in list(weights)[:4])
+    return InputError(
+        f"{path} is a state_dict, but of none of the known networks "
+        f"({', '.join(zoo.network_names())}): its keys begin with {first}; "
+        f"expected base_net, extras, classification_headers and regression_headers. "
+        f"{_nearest(weights)}--model NETWORK lists the differences from one of them"
+    )
+
+
+def _nearest(weights: Mapping[str, Tensor]) -> str:
+    """Which network has the fewest differences, as a sentence; empty when all keys differ."""
+    found = []
+    for name in zoo.network_names():
+        with contextlib.suppress(InputError):  # no network has such a width or number of classes
+            spec = _spec_like(name, weights)
+            expected = _without_counters(_network_on_meta(spec).state_dict())
+            keys = len(expected.keys() | weights.keys())
+            found.append((len(_differences(expected, weights)), keys, name))
+    different, keys, name = min(found, default=(0, 0, ""))
+    if different == keys:
+        return ""
+    return f"The nearest is {name}: {different} of {keys} keys differ. "
+
+
+def _spec_like(network: str, weights: Mapping[str, Tensor]) -> DetectorSpec:
+    width = 1.0 if network in BASE_WIDTHS else width_mult_of(weights)
+    return zoo.detector_spec(network, num_classes=num_classes_of(weights), width_mult=width)
+
+
+def _network_on_meta(spec: DetectorSpec) -> SSD:
     with torch.device("meta"):  # no time spent on random weights that are thrown away
-        network = build_network(spec)
-    expected = network.state_dict()
-    counters = {k: torch.tensor(0) for k in expected if k.endswith("num_batches_tracked")}
-    problems = _differences({k: v for k, v in expected.items() if k not in counters}, weights)
+        return build_network(spec)
+
+
+def _without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+def _filled_network(
+    path: Path, spec: DetectorSpec, weights: dict[str, Tensor], *, guessed: bool
+) -> SSD:
+    """The network with these weights. guessed: the network was recognised, not said."""
+    network = _network_on_meta(spec)
+    state = network.state_dict()
+    expected = _without_counters(state)
+    problems = _differences(expected, weights)
+    if guessed and len(problems) > len(expected.keys() | weights.keys()) / 2:
+        raise _of_no_network(path, weights)
     if problems:
         header = (
             f"{path} does not fit {spec.network} (width {spec.width_mult:g}, {spec.num_classes} "
@@ -296,6 +335,7 @@ def _filled_network(path: Path, spec: DetectorSpec, weights: dict[str, Tensor]) 
             "mend the checkpoint"
         )
         raise InputError("\n  ".join([header, *problems]))
+    counters = {key: torch.tensor(0) for key in state.keys() - expected.keys()}
     network.load_state_dict({**weights, **counters}, assign=True)
     return network.eval()
 

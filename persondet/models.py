@@ -8,6 +8,7 @@ from pathlib import Path
 import persondet
 from persondet import zoo
 from persondet.errors import InputError
+from persondet.files import exists, is_file
 from persondet.sidecar import publishing, read_sidecar, sha256_of
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
@@ -48,27 +49,24 @@ def resolve_model(name_or_path: str | Path) -> Path:
     neither a file nor a name.
     """
     path = Path(name_or_path)
-    if path.is_file():
+    if is_file(path):
         return path
     name = str(name_or_path)
     shipped = WEIGHTS_FOLDER / f"{name}.pth"
-    if path.name == name and shipped.is_file():
+    if path.name == name and is_file(shipped):
         return shipped
     if name == zoo.SSDLITE_PERSON:
         return _cached_ssdlite_person()
-    if name in zoo.network_names():
+    if zoo.full_name(name) in zoo.network_names():
+        short = zoo.short_name(zoo.full_name(name))
         raise InputError(
             f"{name} is a network, and no trained weights of it are shipped; "
-            f"`persondet init {name} -o {_short(name)}.pth` writes an untrained checkpoint, "
+            f"`persondet init {short} -o {short}.pth` writes an untrained checkpoint, "
             "or name a .pth file of your own"
         )
-    if path.exists():  # a folder or a device: who opens it says what is wrong with it
+    if exists(path):  # a folder or a device: who opens it says what is wrong with it
         return path
     raise InputError(_unknown(name))
-
-
-def _short(network: str) -> str:
-    return network.removeprefix("mb2-ssd-lite-")
 
 
 def _unknown(name: str) -> str:
@@ -94,11 +92,17 @@ def _cached_ssdlite_person() -> Path:
 
         network, spec = pretrained.ssdlite_person_network(graph)
         packages = ["torch", pretrained.DISTRIBUTION]
-        with publishing() as publication:
-            publication.file(cached).write_bytes(checkpoint_bytes(network, spec))
-            publication.describe(
-                cached, step="pretrained", inputs=[graph], spec=spec, packages=packages
-            )
+        try:
+            with publishing() as publication:
+                publication.file(cached).write_bytes(checkpoint_bytes(network, spec))
+                publication.describe(
+                    cached, step="pretrained", inputs=[graph], spec=spec, packages=packages
+                )
+        except InputError as error:
+            raise InputError(
+                f"{zoo.SSDLITE_PERSON} is made in the user's cache: {error}; or let XDG_CACHE_HOME "
+                "name another folder"
+            ) from None
     return cached
 
 

@@ -20,7 +20,10 @@ from typing import Any
 
 import persondet
 from persondet.errors import InputError
+from persondet.files import read_json
 from persondet.spec import DetectorSpec, spec_from_dict, spec_to_dict
+from persondet.temporary import locked_file
+from persondet.terminal import without_passwords
 
 FORMAT = "persondet-sidecar-1"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a write, which names no file
@@ -41,6 +44,7 @@ class Publication:
     def __init__(self) -> None:
         self._files: dict[Path, Path] = {}  # destination: temporary path
         self._sidecars: dict[Path, Path] = {}
+        self._locks: list[int] = []
 
     def file(self, destination: Path) -> Path:
         """A temporary path in the destination's folder, to write to.
@@ -81,7 +85,7 @@ class Publication:
             "step": step,
             "artefact": _file_record(self._files[destination], destination.name),
             "inputs": [_file_record(path, path.name) for path in inputs],
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": [Path(sys.argv[0]).name, *map(without_passwords, sys.argv[1:])],
             "versions": {"persondet": persondet.__version__, **_versions(packages)},
             "spec": None if spec is None else spec_to_dict(spec),
             "details": dict(details or {}),
@@ -106,15 +110,19 @@ class Publication:
     def remove_temporaries(self) -> None:
         for temporary in (*self._files.values(), *self._sidecars.values()):
             temporary.unlink(missing_ok=True)
+        while self._locks:
+            os.close(self._locks.pop())
 
     def _reserve(self, destination: Path, places: dict[Path, Path]) -> Path:
-        temporary = destination.with_name(f".{destination.stem}-{os.getpid()}{destination.suffix}")
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
-            temporary.touch()
+            with contextlib.suppress(FileNotFoundError):
+                destination.lstat()  # a name that is too long is refused now, not at the end
+            temporary, lock = locked_file(destination)
         except OSError as error:
             raise _cannot_write(destination, error) from error
         places[destination] = temporary  # from here on there is something to remove
+        self._locks.append(lock)
         return temporary
 
 
@@ -231,12 +239,9 @@ def read_sidecar(artefact: Path) -> dict[str, Any] | None:
     Raises InputError where the sidecar is unreadable or describes another file.
     """
     path = sidecar_path(artefact)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the sidecar {path}: {error}") from None
+    record = read_json(path, "the sidecar")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise InputError(f"{path} is not a sidecar of persondet: expected format {FORMAT}")
     try:

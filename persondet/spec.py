@@ -12,10 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from persondet.errors import InputError
+from persondet.files import parse_json
+from persondet.wording import shown
 
+BACKBONE_ACTIVATIONS = ("relu", "relu6")
 INPUT_FORMATS = ("float-nchw", "float-nhwc", "uint8-nhwc")
 SCORE_FUNCTIONS = ("softmax", "sigmoid")
 SPEC_VERSION = 1
+# Far more than any detector has; beyond, a few digits of damage would take gigabytes.
+_MAX_PIXELS = 1 << 26
+_MAX_ANCHORS = 1 << 24
 METADATA_KEY = "persondet_spec"  # where an ONNX file keeps its spec
 
 
@@ -56,6 +62,8 @@ class DetectorSpec:
     score_threshold, nms_iou, top_k: the defaults of `Detector`.
     input_name, scores_name, boxes_name: tensor names in ONNX and DLC.
         scores: (1, A, classes) logits; boxes: (1, A, 4) offsets in the order x, y, w, h.
+    backbone_activation: relu or relu6 in the backbone instead of the network's own; None: its own.
+        The keys of a checkpoint are the same with either.
     """
 
     network: str
@@ -75,6 +83,7 @@ class DetectorSpec:
     input_name: str = "image"
     scores_name: str = "scores"
     boxes_name: str = "boxes"
+    backbone_activation: str | None = None
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -115,10 +124,14 @@ def _problems(spec: DetectorSpec) -> Iterator[str]:
         yield f"input_format {spec.input_format!r}, expected one of {', '.join(INPUT_FORMATS)}"
     if spec.score_function not in SCORE_FUNCTIONS:
         yield f"score_function {spec.score_function!r}, expected softmax or sigmoid"
+    if spec.backbone_activation not in (None, *BACKBONE_ACTIVATIONS):
+        yield f"backbone_activation {spec.backbone_activation!r}, expected relu or relu6"
     if len(spec.class_names) < 2 or not all(isinstance(name, str) for name in spec.class_names):
         yield f"class_names {spec.class_names}, expected the background and at least one more name"
     if not _are_integers(spec.input_size_hw, 2) or min(spec.input_size_hw) < 1:
         yield f"input_size_hw {spec.input_size_hw}, expected two positive integers"
+    elif math.prod(spec.input_size_hw) > _MAX_PIXELS:
+        yield f"input_size_hw {spec.input_size_hw}, expected at most {_MAX_PIXELS:,} pixels"
     if not _are_numbers(spec.mean_rgb, 3):
         yield f"mean_rgb {spec.mean_rgb}, expected three numbers"
     if not _are_numbers(spec.std_rgb, 3) or min(spec.std_rgb) <= 0:
@@ -130,7 +143,7 @@ def _problems(spec: DetectorSpec) -> Iterator[str]:
     for name in ("score_threshold", "nms_iou"):
         value = getattr(spec, name)
         if not _are_numbers((value,), 1) or not 0 <= value <= 1:
-            yield f"{name} {value!r}, expected a number from 0 to 1"
+            yield f"{name} {shown(value)}, expected a number from 0 to 1"
     if not _are_integers((spec.top_k,), 1) or spec.top_k < 1:
         yield f"top_k {spec.top_k!r}, expected a positive integer"
     names = (spec.input_name, spec.scores_name, spec.boxes_name)
@@ -139,7 +152,11 @@ def _problems(spec: DetectorSpec) -> Iterator[str]:
     if not spec.levels:
         yield "no anchor levels"
     for index, level in enumerate(spec.levels):
-        yield from _level_problems(f"levels[{index}]", level)
+        problems = list(_level_problems(f"levels[{index}]", level))
+        yield from problems
+        if not problems and level.num_anchors > _MAX_ANCHORS:
+            found = f"{level.num_anchors:,} anchors"
+            yield f"levels[{index}]: {found}, expected at most {_MAX_ANCHORS:,}"
 
 
 def _level_problems(where: str, level: AnchorLevel) -> Iterator[str]:
@@ -167,8 +184,15 @@ def _are_integers(values: Sequence[Any], count: int) -> bool:
 
 
 def spec_to_dict(spec: DetectorSpec) -> dict[str, Any]:
-    """The spec as JSON-ready values (tuples become lists on writing)."""
-    return {"spec_version": SPEC_VERSION, **dataclasses.asdict(spec)}
+    """The spec as JSON-ready values (tuples become lists on writing).
+
+    backbone_activation is left out when it is the network's own: releases before that field then
+    read the spec.
+    """
+    values = {"spec_version": SPEC_VERSION, **dataclasses.asdict(spec)}
+    if spec.backbone_activation is None:
+        del values["backbone_activation"]
+    return values
 
 
 def spec_to_json(spec: DetectorSpec) -> str:
@@ -202,7 +226,7 @@ def spec_from_dict(values: Any) -> DetectorSpec:
 
 def spec_from_json(text: str) -> DetectorSpec:
     try:
-        return spec_from_dict(json.loads(text))
+        return spec_from_dict(parse_json(text))
     except ValueError as error:
         raise InputError(f"invalid detector spec: not JSON ({error})") from None
 

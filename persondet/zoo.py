@@ -4,6 +4,8 @@ Facts from the specification of the original detector and, for f19, from its pub
 (qfgaohao's PyTorch SSD, MIT); `ssdlite-mb2-person` follows the TF Object Detection API.
 """
 
+import dataclasses
+import difflib
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -36,6 +38,18 @@ _SHORT_NAMES = {
     "ssdlite-person": SSDLITE_PERSON,
 }
 
+_BACKBONE_ACTIVATIONS = {
+    F38: "relu",
+    F38_PERSON: "relu",
+    F19: "relu6",  # relu with the ancestor's onnx_compatible=True
+    RFB_C64: "relu",
+    RFB_C32: "relu",
+    SSDLITE_PERSON: "relu6",
+}
+
+# Of the original's predictors and, for f19, of the ancestor's.
+_NMS_IOU = {F38: 0.35, F38_PERSON: 0.3, F19: 0.45, RFB_C64: 0.3, RFB_C32: 0.3}
+
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
@@ -52,9 +66,53 @@ def full_name(name: str) -> str:
     return _SHORT_NAMES.get(name) or _ORIGINAL_NAMES.get(name, name)
 
 
+def short_name(network: str) -> str:
+    """The name that people type, such as f38; the whole name if there is none."""
+    return next((short for short, name in _SHORT_NAMES.items() if name == network), network)
+
+
+def known_network(name: str) -> str:
+    """The whole name of a network, given in any spelling.
+
+    Raises InputError, with the nearest names, if there is no such network.
+    """
+    if (network := full_name(name)) in _SPECS:
+        return network
+    spellings = [*_SPECS, *_SHORT_NAMES, *_ORIGINAL_NAMES]
+    close = difflib.get_close_matches(name, spellings, n=2)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ";"
+    known = ", ".join(f"{network} ({short_name(network)})" for network in _SPECS)
+    raise InputError(f"unknown network {name!r}{hint} known: {known}")
+
+
+def check_anchor_ratios(ratios: Sequence[float]) -> None:
+    """Raise InputError if a ratio is not a positive number."""
+    if not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
+        raise InputError(
+            f"anchor ratios (height / width) are positive numbers, got {tuple(ratios)}"
+        )
+
+
 def default_anchor_ratios(network: str) -> tuple[float, ...]:
     """height / width of the anchors where `detector_spec` takes them as a parameter, else ()."""
     return _SPECS[network][1]
+
+
+def own_backbone_activation(network: str) -> str:
+    """relu or relu6: what a network of this name has in its backbone unless a spec says else."""
+    return _BACKBONE_ACTIVATIONS[network]
+
+
+def with_backbone_activation(spec: DetectorSpec, activation: str | None) -> DetectorSpec:
+    """The spec with relu or relu6 in the backbone; None for the network's own.
+
+    Raises InputError for a network that was never published with another.
+    """
+    if activation == _BACKBONE_ACTIVATIONS.get(spec.network):
+        activation = None
+    if activation and spec.network in (RFB_C64, RFB_C32):
+        raise InputError(f"{spec.network} has ReLU throughout; another activation cannot be given")
+    return dataclasses.replace(spec, backbone_activation=activation)
 
 
 def detector_spec(
@@ -64,19 +122,19 @@ def detector_spec(
     num_classes: int | None = None,
     width_mult: float = 1.0,
     anchor_ratios: Sequence[float] | None = None,
+    backbone_activation: str | None = None,
 ) -> DetectorSpec:
     """The spec of a network of the zoo.
 
-    network: one of `network_names()`, or the original project's spelling of one.
+    network: a network's name in any spelling (`known_network`).
     class_names: names without the background; or num_classes, the background included, and the
         names are made up. Neither: the network's own default.
     anchor_ratios: height / width of the anchors where the family takes it as a parameter (f38,
         f38-person, rfb-tiny); published checkpoints differ in it, and their files do not say.
+    backbone_activation: relu or relu6; None: the network's own.
     Raises InputError for an unknown network or a parameter that it does not have.
     """
-    network = _ORIGINAL_NAMES.get(network, network)
-    if network not in _SPECS:
-        raise InputError(f"unknown network {network!r}; known: {', '.join(_SPECS)}")
+    network = known_network(network)
     builder, default_ratios, default_names = _SPECS[network]
     if anchor_ratios and not default_ratios:
         raise InputError(f"{network} has fixed anchor shapes; anchor ratios cannot be given")
@@ -86,10 +144,10 @@ def detector_spec(
             f"{network} takes {len(default_ratios)} anchor ratios (height / width), "
             f"got {len(ratios)}"
         )
-    if not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
-        raise InputError(f"anchor ratios (height / width) are positive numbers, got {ratios}")
+    check_anchor_ratios(ratios)
     names = _class_names(class_names, num_classes, default_names)
-    return builder(network, ("background", *names), width_mult, ratios)
+    spec = builder(network, ("background", *names), width_mult, ratios)
+    return with_backbone_activation(spec, backbone_activation)
 
 
 def _class_names(
@@ -129,7 +187,7 @@ def _f38(
         widths = (low, math.sqrt(low * high))
         shapes.append([(width, width * ratios[0]) for width in widths])
     levels = _square_levels((38, 19, 10, 5), (8, 16, 32, 64), shapes)
-    return DetectorSpec(network, width_mult, names, (300, 300), levels)
+    return DetectorSpec(network, width_mult, names, (300, 300), levels, nms_iou=_NMS_IOU[network])
 
 
 def _f38_person(
@@ -141,7 +199,7 @@ def _f38_person(
         for level_widths in widths
     ]
     levels = _square_levels((38, 19, 10, 5, 3, 2, 1), (8, 16, 30, 60, 100, 150, 300), shapes)
-    return DetectorSpec(network, width_mult, names, (300, 300), levels)
+    return DetectorSpec(network, width_mult, names, (300, 300), levels, nms_iou=_NMS_IOU[network])
 
 
 def _f19(
@@ -155,7 +213,7 @@ def _f19(
             cell += [(low * root, low / root), (low / root, low * root)]
         shapes.append(cell)
     levels = _square_levels((19, 10, 5, 3, 2, 1), (16, 32, 64, 100, 150, 300), shapes)
-    return DetectorSpec(network, width_mult, names, (300, 300), levels)
+    return DetectorSpec(network, width_mult, names, (300, 300), levels, nms_iou=_NMS_IOU[network])
 
 
 def _rfb_tiny(
@@ -174,7 +232,9 @@ def _rfb_tiny(
         )
         for (rows, columns), level_widths in zip(grids_hw, widths, strict=True)
     )
-    return DetectorSpec(network, width_mult, names, (input_h, input_w), levels)
+    return DetectorSpec(
+        network, width_mult, names, (input_h, input_w), levels, nms_iou=_NMS_IOU[network]
+    )
 
 
 def _ssdlite_person(

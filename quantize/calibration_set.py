@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from persondet.data.sources import FORMATS, Source, parse_source, read_dataset
 from persondet.errors import InputError
+from persondet.files import FormatError, exists, is_file, is_folder, read_text
 from persondet.images import SUFFIXES, list_images, read_image_rgb
 from persondet.sidecar import sha256_of
 from runtime.video import Video
@@ -54,7 +56,8 @@ class CalibrationSet:
 
 
 def calibration_set(source: Path, count: int = DEFAULT_COUNT) -> CalibrationSet:
-    """A folder of pictures, one picture, a video, or a text list of pictures (relative to itself).
+    """A folder of pictures, one picture, a video, or a text list of pictures (relative to itself);
+    or an annotated data set, `FORMAT:ANNOTATIONS:IMAGES` or a COCO JSON, whose pictures are taken.
 
     At most `count` pictures, evenly spaced over the sorted folder, the list or the video. In a list
     empty lines and lines that begin with # are passed over.
@@ -63,9 +66,12 @@ def calibration_set(source: Path, count: int = DEFAULT_COUNT) -> CalibrationSet:
     source = Path(source)
     if count < 1:
         raise InputError(f"a calibration set of {count} pictures is impossible; give 1 or more")
-    if not source.exists():
+    if _names_data_set(source):
+        data = parse_source(str(source))
+        return CalibrationSet(data.annotations, tuple(_evenly(_annotated_pictures(data), count)))
+    if not exists(source):
         raise InputError(f"no such calibration folder, list or video: {source}")
-    if source.is_dir() or source.suffix.lower() in SUFFIXES:
+    if is_folder(source) or source.suffix.lower() in SUFFIXES:
         return CalibrationSet(source, tuple(_evenly(list_images([source]), count)))
     if source.suffix.lower() in VIDEO_SUFFIXES:
         return CalibrationSet(source, frames=tuple(_evenly(range(_count_frames(source)), count)))
@@ -83,28 +89,42 @@ def _listed_pictures(path: Path) -> list[Path]:
     pictures = [path.parent / line for line in lines if line and not line.startswith("#")]
     if not pictures:
         raise InputError(f"the calibration list {path} names no pictures; expected one a line")
-    missing = [str(picture) for picture in pictures if not picture.is_file()]
+    _check_present(path, pictures, "the list's folder")
+    return pictures
+
+
+def _names_data_set(source: Path) -> bool:
+    if exists(source):
+        return is_file(source) and source.suffix.lower() == ".json"
+    data_format, colon, _ = str(source).partition(":")
+    return bool(colon) and data_format in FORMATS
+
+
+def _annotated_pictures(source: Source) -> list[Path]:
+    pictures = list(dict.fromkeys(sample.image_path for sample in read_dataset(source).samples))
+    if not pictures:
+        raise InputError(f"the calibration set {source.annotations} annotates no picture")
+    _check_present(source.annotations, pictures, str(source.images))
+    return pictures
+
+
+def _check_present(path: Path, pictures: Sequence[Path], folder: str) -> None:
+    missing = [str(picture) for picture in pictures if not is_file(picture)]
     if missing:
         shown = "".join(f"\n  {name[:200]}" for name in missing[:_SHOWN_NAMES])
         more = len(missing) - _SHOWN_NAMES
         raise InputError(
             f"the calibration list {path} names {len(missing)} pictures that do not exist (a name "
-            f"is relative to the list's folder):{shown}" + (f"\n  and {more} more" * (more > 0))
+            f"is relative to {folder}):{shown}" + (f"\n  and {more} more" * (more > 0))
         )
-    return pictures
 
 
 def _list_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_LIST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the calibration list {path}: {error.strerror}") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        text = read_text(path, "the calibration list", _MAX_LIST_BYTES)
+    except FormatError:
         text = "\0"
-    if "\0" in text or len(data) > _MAX_LIST_BYTES:
+    if "\0" in text:
         raise InputError(
             f"{path} is no calibration set: expected a folder of pictures, a video "
             f"({', '.join(VIDEO_SUFFIXES)}), or a text file with one picture a line"

@@ -16,6 +16,9 @@ import onnx
 from onnx import numpy_helper
 
 from persondet.errors import InputError
+from persondet.files import FormatError, read_json
+from persondet.wording import shown
+from quantize.aimet import older_form
 
 MIN_WIDTH = 0.0001  # of a range (SNPE 2.25's documentation)
 # onnxruntime's quantizer renames what produces a graph output: the output is what it dequantizes.
@@ -103,19 +106,27 @@ def encodings_to_json(encodings: Encodings) -> str:
 
 
 def read_encodings_record(path: Path) -> dict[str, dict[str, Any]]:
-    """The file's two objects, by KEYS; what is in them is not looked at. Raises InputError."""
+    """Return the file's two objects, by KEYS; what is in them is not looked at.
+
+    Files of AIMET's version 1.0.0 are brought into the older form. Raises InputError.
+    """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the encodings {path}: {error.strerror}") from None
-    except ValueError:
-        record = None
-    if not isinstance(record, dict) or not all(isinstance(record.get(key), dict) for key in KEYS):
+        record = read_json(path, "the encodings")
+    except FormatError as error:
+        raise InputError(f"{error}; expected what `persondet quantize` or AIMET writes") from None
+    values = {key: record.get(key) if isinstance(record, dict) else None for key in KEYS}
+    try:
+        found = {k: older_form(v) if isinstance(v, list) else v for k, v in values.items()}
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    objects = {key: value for key, value in found.items() if isinstance(value, dict)}
+    if len(objects) < len(KEYS):
         raise InputError(
             f"{path} is no encodings file: expected JSON, an object with {' and '.join(KEYS)}, "
-            "each an object of tensor names, as `persondet quantize` writes it"
+            "each an object of tensor names, as `persondet quantize` writes it, or a list, as "
+            "AIMET writes it (encoding_version 0.6.1 or 1.0.0)"
         )
-    return record
+    return objects
 
 
 def read_encodings(path: Path) -> Encodings:
@@ -144,7 +155,7 @@ def _parsed(path: Path, name: str, values: Any) -> tuple[TensorEncoding, ...]:
 def _parsed_one(value: Any) -> TensorEncoding:
     """scale and offset may be absent: they follow from min, max and the bits."""
     if not isinstance(value, dict):
-        raise TypeError(f"expected an object, got {value!r}")
+        raise TypeError(f"expected an object, got {shown(value)}")
     if value.get("dtype", "int") != "int":
         raise ValueError(f"dtype {value['dtype']!r} is not supported, expected 'int'")
     bits, symmetric = value["bitwidth"], str(value.get("is_symmetric", "False"))

@@ -106,7 +106,8 @@ class NoiseModel:
 
     def __call__(self, log_scales: Sequence[torch.Tensor]) -> torch.Tensor:
         """(C,) float64 logarithms per free space to the noise, a scalar."""
-        parts = [part.noise(log_scales) for part in (*self._layers, *self._activations)]
+        parts = [layer.noise(log_scales) for layer in self._layers]
+        parts += [activation.noise(log_scales) for activation in self._activations]
         return torch.stack(parts).sum()
 
 
@@ -136,7 +137,7 @@ def quietest_scales(
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - step / steps) + _LAST_RATE
             optimizer.zero_grad()
-            torch.log(model(log_scales())).backward()  # type: ignore[no-untyped-call]
+            torch.log(model(log_scales())).backward()
             optimizer.step()
         with torch.no_grad():
             found = log_scales()

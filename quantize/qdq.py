@@ -66,10 +66,7 @@ def qdq_from_ranges(
     quantized = _quantize(model, ranges, scheme, overrides)
     needed = encodings_from_qdq(quantized).activations
     if missing := sorted(set(needed) - set(ranges) - set(overrides)):
-        raise InputError(
-            f"no encodings are given for {len(missing)} activations of the model: "
-            f"{shortened(missing)}; calibrate with pictures (--calib) instead"
-        )
+        raise InputError(_without_encodings(missing, calibrated=bool(ranges)))
     if not (saturated := saturated_biases(model, quantized)):
         return quantized, ()
     refuse_hopeless(saturated)
@@ -79,6 +76,13 @@ def qdq_from_ranges(
     quantized = _quantize(model, ranges, scheme, {**overrides, **wider})
     refuse(bias.layer for bias in saturated_biases(model, quantized))
     return quantized, tuple(sorted(wider))
+
+
+def _without_encodings(missing: list[str], *, calibrated: bool) -> str:
+    which = f"{len(missing)} activations of the model: {shortened(missing)}"
+    if calibrated:
+        return f"calibration gives no ranges for {which}; replace the operations that make them"
+    return f"no encodings are given for {which}; calibrate with pictures (--calib) instead"
 
 
 def overrides_from_encodings(encodings: Encodings) -> Overrides:

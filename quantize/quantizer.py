@@ -58,13 +58,14 @@ def quantize(
     scheme: Scheme | None = None,
     method: str = "minmax",
     soc: Soc | None = None,
+    spec: DetectorSpec | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> QuantizeResult:
     """Write the quantized DLC, the QDQ ONNX and the encodings, each with its sidecar.
 
     Exactly one of calibration (pictures) and encodings (a file of an earlier run, which says scheme
     and ranges) is needed. destination: None for model.onnx to model.quantized.dlc; the other two
-    files lie beside it. advance: called after each picture.
+    files lie beside it. spec: instead of the ONNX file's own. advance: called after each picture.
     Raises InputError for a model or a set that cannot be used, PersondetError where quantizing or
     writing fails; then nothing is written.
     """
@@ -77,7 +78,7 @@ def quantize(
     inputs = [onnx_path, *([encodings] if encodings else [])]
     for path, suffix in ((destination, ".dlc"), (qdq_path, ".onnx"), (encodings_path, ".json")):
         check_destination(path, suffix, inputs=inputs)
-    model, spec = load_detector_onnx(onnx_path)
+    model, spec = load_detector_onnx(onnx_path, spec)
     if is_quantized(model):
         raise InputError(f"{onnx_path} is quantized already; give the float ONNX")
     with publishing() as publication:  # all three and their sidecars appear, or none
@@ -128,11 +129,15 @@ def graph_from_encodings(
 ) -> QuantizedGraph:
     """The QDQ graph with given encodings; weights that they leave out get their own extremes.
 
+    Activations that are constants of the graph (AIMET lists a Clip's limits) are passed over.
     Raises InputError for names that the graph does not have, and for activations that the file
     leaves open: the vendor's tools ignore both without a word.
     """
     scheme = scheme_of(encodings)
     graph = _float_graph(model, spec, scheme)
+    constants = {item.name for item in graph.graph.initializer}
+    activations = {k: v for k, v in encodings.activations.items() if k not in constants}
+    encodings = Encodings(activations, encodings.params)
     check_fit(encodings, graph.graph)
     return _quantized(graph, spec, scheme, {}, encodings)
 

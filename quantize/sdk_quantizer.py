@@ -1,16 +1,21 @@
 """ONNX and calibration pictures to a quantized DLC, through an SDK's own tools."""
 
 import dataclasses
-import shutil
-from collections.abc import Callable, Iterator
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
-from export.sdk.command_lines import convert_plan, quantize_plan
+from export.dlc_names import with_dlc_names
+from export.sdk.command_lines import Plan, convert_plan, quantize_plan
 from export.sdk.intent import ConvertIntent, QuantizeIntent, dlc_spec
-from export.sdk.proof import prove_sdk_dlc
+from export.sdk.output_layers import output_layers
+from export.sdk.proof import SdkProof, prove_sdk_dlc
 from export.sdk.raw_files import (
     LIST_NAME,
     input_list,
@@ -46,48 +51,48 @@ def quantize_with_sdk(
     destination: Path,
     *,
     toolchain: Toolchain,
-    calibration: CalibrationSet,
+    calibration: CalibrationSet | None,
     converting: ConvertIntent,
     quantizing: QuantizeIntent,
+    spec: DetectorSpec | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> SdkResult:
-    """Write `destination`, a quantized DLC, and its sidecar. advance: called after each picture.
+    """Write `destination`, a quantized DLC, and its sidecar. advance: called after each image.
+
+    calibration: None with float_fallback, which calibrates nothing. spec: instead of the ONNX
+    file's own.
 
     Raises InputError for a model, a set or encodings that cannot be used, for what the SDK's
     version lacks and for an incomplete SDK; PersondetError where a tool fails or its file is not
     that graph: then nothing is written but `destination`.log.
     """
-    model, spec = load_float_onnx(onnx_path)
+    if (calibration is None) != quantizing.float_fallback:
+        raise InputError("give calibration images, or --float-fallback with encodings; one of them")
+    model, spec = load_float_onnx(onnx_path, spec)
     check_native(spec, quantizing)
     overrides = converting.overrides
     inputs = [onnx_path, *([overrides] if overrides else [])]
     check_destination(destination, ".dlc", inputs=inputs)
+    record = None
+    graph, named_spec = with_dlc_names(model, spec)
     if overrides is not None:
-        check_overrides(overrides, model)
-        converting = dataclasses.replace(converting, overrides=Path(_OVERRIDES_NAME))
-    stem, version = safe_name(onnx_path.stem), toolchain.sdk.version
-    source, plain, product = (Path(stem + end) for end in (".onnx", ".dlc", ".quantized.dlc"))
-    files = {"dlc": plain, "input_list": Path("raw", LIST_NAME), "output": product}
-    first = convert_plan(converting, spec, version, toolchain.tools, onnx=source, dlc=plain)
-    second = quantize_plan(quantizing, version, toolchain.tools, **files)
+        record = _with_names_of(named_spec, spec, check_overrides(overrides, model))
+    model, spec = graph, named_spec
+    job = _Job(
+        model=model,
+        spec=spec,
+        onnx_path=onnx_path,
+        overrides=record,
+        calibration=calibration,
+        converting=converting,
+        quantizing=quantizing,
+    )
+    first, second = job.plans(toolchain)
     toolchain.check_tools(first, second)
     with workplace(destination) as folder, publishing() as publication:
-        shutil.copyfile(onnx_path, folder / source)
-        if overrides is not None:
-            shutil.copyfile(overrides, folder / _OVERRIDES_NAME)
-        toolchain.run(first, folder)
+        proof, run_notes = job.run(toolchain, folder, advance)
         spec = dlc_spec(spec, converting)
-        prove_sdk_dlc(folder / plain, model, spec, version, quantized=False)
-        with without_blanks(folder) as clean:
-            write_calibration(
-                *(calibration, spec, folder / "raw"),
-                native=quantizing.native_inputs,
-                advance=advance,
-                listed_as=clean / "raw",
-            )
-            toolchain.run(second, folder)
-        proof = prove_sdk_dlc(folder / product, model, spec, version, quantized=True)
-        take_dlc(folder / product, publication.file(destination))
+        take_dlc(folder / job.product, publication.file(destination))
         publication.describe(
             destination,
             step="quantize",
@@ -97,13 +102,95 @@ def quantize_with_sdk(
             details={
                 **details_of(toolchain, proof, first, second),
                 "intent": dataclasses.asdict(quantizing),
-                **calibration.record(),
+                **(calibration.record() if calibration else {}),
             },
         )
-    notes = (*first.notes, *second.notes, *opset_notes(model, version))
-    if not (quantizing.per_channel or quantizing.cle):
+    opset = opset_notes(model, toolchain.sdk.version)
+    notes = (*first.notes, *second.notes, *run_notes, *opset)
+    if not (quantizing.per_channel or quantizing.cle or quantizing.float_fallback):
         notes += lost_channel_notes(model)
     return SdkResult(destination, spec, proof, notes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Job:
+    """A model and what is wanted of it. spec: the ONNX's; overrides: given encodings."""
+
+    model: onnx.ModelProto
+    spec: DetectorSpec
+    onnx_path: Path
+    overrides: dict[str, Any] | None
+    calibration: CalibrationSet | None
+    converting: ConvertIntent
+    quantizing: QuantizeIntent
+
+    @property
+    def plain(self) -> Path:
+        """The float DLC, in the tools' folder."""
+        return self._named(".dlc")
+
+    @property
+    def product(self) -> Path:
+        """The quantized DLC there."""
+        return self._named(".quantized.dlc")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(self.spec.output_shapes)
+
+    def _named(self, ending: str) -> Path:
+        return Path(safe_name(self.onnx_path.stem) + ending)
+
+    def plans(self, toolchain: Toolchain) -> tuple[Plan, Plan]:
+        """Return the converter's calls and the quantizer's. Raises InputError as they do."""
+        version, tools = toolchain.sdk.version, toolchain.tools
+        converting = self.converting
+        if self.overrides is not None:
+            converting = dataclasses.replace(converting, overrides=Path(_OVERRIDES_NAME))
+        source = self._named(".onnx")
+        first = convert_plan(*(converting, self.spec, version, tools), onnx=source, dlc=self.plain)
+        second = quantize_plan(
+            *(self.quantizing, version, tools),
+            dlc=self.plain,
+            input_list=Path("raw", LIST_NAME),
+            output=self.product,
+            outputs=self.outputs,
+        )
+        return first, second
+
+    def run(
+        self, toolchain: Toolchain, folder: Path, advance: Callable[[], None]
+    ) -> tuple[SdkProof, tuple[str, ...]]:
+        """Run the tools in the folder; return the proof of the product, and notes on it."""
+        first, second = self.plans(toolchain)
+        spec, version = dlc_spec(self.spec, self.converting), toolchain.sdk.version
+        onnx.save(self.model, folder / self._named(".onnx"))
+        if self.overrides is not None:
+            text = json.dumps(self.overrides)
+            (folder / _OVERRIDES_NAME).write_text(text, encoding="utf-8")
+        toolchain.run(first, folder)
+        prove_sdk_dlc(folder / self.plain, self.model, spec, version, quantized=False)
+        with without_blanks(folder) as clean:
+            if self.calibration is not None:
+                write_calibration(
+                    *(self.calibration, spec, folder / "raw"),
+                    native=self.quantizing.native_inputs,
+                    advance=advance,
+                    listed_as=clean / "raw",
+                    output_layers=self._cached_layers(toolchain, folder),
+                )
+            notes = toolchain.run(second, folder)
+        proof = prove_sdk_dlc(
+            *(folder / self.product, self.model, spec, version),
+            quantized=True,
+            floats_allowed=self.quantizing.float_fallback,
+        )
+        return proof, notes
+
+    def _cached_layers(self, toolchain: Toolchain, folder: Path) -> tuple[str, ...]:
+        """Return the outputs of a cache that the quantizer itself makes, as 1.x does, by layer."""
+        makes_cache = bool(self.quantizing.socs) and toolchain.tools.prepare is None
+        return output_layers(folder / self.plain, self.outputs) if makes_cache else ()
 
 
 def write_calibration(
@@ -114,10 +201,12 @@ def write_calibration(
     native: bool,
     advance: Callable[[], None] = lambda: None,
     listed_as: Path | None = None,
+    output_layers: Sequence[str] = (),
 ) -> Path:
     """The pictures as raw files in the folder, and the list that names them; returns the list.
 
     spec: the DLC's. listed_as: another path of the folder, for the list, whose paths are absolute.
+    output_layers: for a cache that the quantizer makes itself.
     Raises InputError for a folder with blanks in its path, which a list cannot express, and where
     it cannot be written.
     """
@@ -129,7 +218,8 @@ def write_calibration(
         images = _counted(calibration, advance)
         paths = write_inputs(images, spec, folder, native=native, names=names)
         listed = folder / LIST_NAME
-        listed.write_text(input_list(place / path.name for path in paths), encoding="utf-8")
+        text = input_list((place / path.name for path in paths), output_layers=output_layers)
+        listed.write_bytes(os.fsencode(text))
     except OSError as error:
         raise InputError(
             f"cannot write the calibration files into {folder}: {error.strerror}; they need "
@@ -153,17 +243,34 @@ def _counted(calibration: CalibrationSet, advance: Callable[[], None]) -> Iterat
         advance()
 
 
-def check_overrides(path: Path, model: onnx.ModelProto) -> None:
-    """Raises InputError where the file is none of encodings, or names tensors that the model does
+def _with_names_of(
+    named: DetectorSpec, spec: DetectorSpec, record: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The encodings, as every SDK reads them, of a graph whose inputs and outputs were renamed."""
+    names = {
+        spec.input_name: named.input_name,
+        spec.scores_name: named.scores_name,
+        spec.boxes_name: named.boxes_name,
+    }
+    activations = {names.get(name, name): values for name, values in record[KEYS[0]].items()}
+    return {"version": "0.6.1", **record, KEYS[0]: activations}
+
+
+def check_overrides(path: Path, model: onnx.ModelProto) -> dict[str, dict[str, Any]]:
+    """Return the encodings in the file, in the older form.
+
+    Raises InputError where the file is none of encodings, or names tensors that the model does
     not have: an SDK ignores those without a word."""
     record = read_encodings_record(path)
     graph = model.graph
     tensors = {name for node in graph.node for name in node.output}
     tensors |= {value.name for value in graph.input}
-    unknown = set(record[KEYS[0]]) - tensors
-    unknown |= set(record[KEYS[1]]) - {item.name for item in graph.initializer}
+    constants = {item.name for item in graph.initializer}
+    unknown = set(record[KEYS[0]]) - tensors - constants
+    unknown |= set(record[KEYS[1]]) - constants
     if unknown:
         raise InputError(
             f"{path} names {counted(len(unknown), 'tensor')} that the model does not have: "
             f"{shortened(sorted(unknown))}; it belongs to another model, or to another export of it"
         )
+    return record

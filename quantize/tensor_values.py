@@ -27,12 +27,20 @@ def tensor_values(
     try:
         session = open_session(observed.SerializeToString())
     except Exception as error:  # ONNX Runtime's errors have no class of their own above them
-        raise InputError(
-            f"onnxruntime cannot run the graph that is to be calibrated: {str(error).strip()}; "
-            "replace these operations in the model"
-        ) from None
+        raise _cannot_run(error) from None
 
     def values(feed: Feed) -> dict[str, np.ndarray]:
-        return {**feed, **dict(zip(inner, session.run(inner, dict(feed)), strict=True))}
+        try:
+            found = session.run(inner, dict(feed))
+        except Exception as error:  # as above
+            raise _cannot_run(error) from None
+        return {**feed, **dict(zip(inner, found, strict=True))}
 
     return values
+
+
+def _cannot_run(error: Exception) -> InputError:
+    return InputError(
+        f"onnxruntime cannot run the graph that is to be calibrated: {str(error).strip()}; "
+        "replace these operations in the model"
+    )

@@ -5,6 +5,7 @@ import onnx
 from onnx import numpy_helper
 
 from export.onnx_model import rename_inputs
+from persondet.errors import InputError
 from persondet.spec import DetectorSpec
 from quantize.encodings import TensorEncoding, encoding_of
 
@@ -15,11 +16,17 @@ def float_graph(model: onnx.ModelProto, spec: DetectorSpec) -> onnx.ModelProto:
     What a mean has behind the point (127.5: ssdlite-mb2-person) goes into the first convolution's
     bias, as one 8-bit encoding more would cost half a step. At the picture's border, where the
     convolution pads, that is not exact: by half a pixel value on the padded row and column.
+    Raises InputError for a graph that normalises its bytes in another way.
     """
     model = _copy(model)
     graph = model.graph
     dequantize = next(n for n in graph.node if spec.input_name in n.input)
-    assert dequantize.op_type == "DequantizeLinear"
+    if dequantize.op_type != "DequantizeLinear":
+        raise InputError(
+            f"the graph takes bytes and normalises them with {dequantize.op_type}, which cannot "
+            "become their encoding; export it with a float input, or its checkpoint with "
+            "`persondet export --input uint8-nhwc`"
+        )
     graph.node.remove(dequantize)
     rename_inputs(graph, dequantize.output[0], spec.input_name)
     graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from persondet.errors import PersondetError
+from persondet.files import read_json
 from persondet.spec import spec_from_dict
 from runtime.backend import Backend, open_backend
 
@@ -45,7 +46,7 @@ def run_job(path: Path) -> dict[str, Any]:
 
     Raises InputError for a model that does not run here, PersondetError where it fails.
     """
-    job = Job(**json.loads(path.read_text(encoding="utf-8")))
+    job = Job(**read_json(path, "the job"))
     tensors = np.load(path.parent / job.tensors, allow_pickle=False)
     start = perf_counter_ns()
     backend = open_backend(path.parent / job.model, spec_from_dict(job.spec), **job.options)

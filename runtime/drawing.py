@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from persondet.terminal import printable
 from runtime.detections import Detections
 
 # Far apart from one another and from skin, grass and asphalt; class 1 takes the first.
@@ -93,11 +94,14 @@ def _draw_label(
     drawn[ground] = colour
     ink = (0, 0, 0) if np.dot(colour, (0.3, 0.59, 0.11)) > 110 else (255, 255, 255)
     origin = (left + 2, top + text_h + 1)
-    cv2.putText(drawn, text, origin, _FONT, font_scale, ink, _weight(font_scale), cv2.LINE_AA)
+    cv2.putText(
+        drawn, printable(text), origin, _FONT, font_scale, ink, _weight(font_scale), cv2.LINE_AA
+    )
 
 
 def _text_size(text: str, font_scale: float) -> tuple[int, int, int]:
     """Width, height above the baseline, depth below it, in pixels."""
+    text = printable(text)  # OpenCV crashes on a name that is not UTF-8
     (width, height), baseline = cv2.getTextSize(text, _FONT, font_scale, _weight(font_scale))
     return width, height, baseline
 

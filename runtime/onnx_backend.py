@@ -1,5 +1,6 @@
 """ONNX models on onnxruntime's CPU provider: the reference for the other backends."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,17 @@ import numpy as np
 import onnxruntime
 
 from persondet.errors import InputError
+from persondet.files import is_file
 from persondet.interface import TensorType, interface_problems
+from persondet.memory import at_most_more
 from persondet.sidecar import read_sidecar, spec_beside
 from persondet.spec import METADATA_KEY, DetectorSpec, spec_from_json
 from runtime.onnx_session import open_session
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _REMEDY = "export the checkpoint with `persondet export`"
+_ROOM_BYTES = 2 << 30
+_THREAD_BYTES = 256 << 20  # address space that a thread's stack and heap reserve, mostly unused
 
 
 class OnnxBackend:
@@ -30,7 +35,9 @@ class OnnxBackend:
     ) -> None:
         path = Path(path)
         self.name = path.name
+        self._path = path
         self.session = _session(path, threads)
+        self._run_bytes = _room(path)
         read_sidecar(path)  # refuses a file that is not the one its sidecar describes
         self.spec = _metadata_spec(path, self.session) or spec or _sidecar_spec(path, self.session)
         if problems := list(_misfits(self.session, self.spec)):
@@ -39,9 +46,19 @@ class OnnxBackend:
         self.device = f"CPU, onnxruntime {onnxruntime.__version__}{used}"
 
     def infer(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
-        """The input tensor to {"scores": (1, A, C), "boxes": (1, A, 4)}, float32, spec's names."""
+        """The input tensor to {"scores": (1, A, C), "boxes": (1, A, 4)}, float32, spec's names.
+
+        Raises InputError if the graph loads but does not run: a node fails, or asks for far more
+        memory than a detector needs.
+        """
         names = [self.spec.scores_name, self.spec.boxes_name]
-        outputs = self.session.run(names, {self.spec.input_name: tensor})
+        try:
+            with at_most_more(self._run_bytes):
+                outputs = self.session.run(names, {self.spec.input_name: tensor})
+        except Exception as error:  # onnxruntime's errors have no class of their own above them
+            raise InputError(
+                f"{self._path} loads, but does not run: {_first_line(error)}; {_REMEDY}"
+            ) from None
         return dict(zip(names, outputs, strict=True))
 
     def close(self) -> None:
@@ -50,12 +67,19 @@ class OnnxBackend:
 
 def _session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
     try:
-        return open_session(path, threads=threads)
+        with at_most_more(_room(path) + (os.cpu_count() or 1) * _THREAD_BYTES):
+            return open_session(path, threads=threads)
     except Exception as error:  # onnxruntime's errors have no class of their own above them
         raise InputError(
             f"cannot load {path}: expected an ONNX model that onnxruntime runs; "
             f"{_first_line(error)}; is the file whole? Otherwise {_REMEDY}"
         ) from None
+
+
+def _room(path: Path) -> int:
+    """Return the bytes that loading or running the file may take: its own a few times over, and
+    what the tensors of a large input need."""
+    return _ROOM_BYTES + 8 * (path.stat().st_size if is_file(path) else 0)
 
 
 def _first_line(error: Exception) -> str:

@@ -60,8 +60,11 @@ def open_session(
     if provider is not None:
         devices, provider_options = provider
         options.add_provider_for_devices(devices, provider_options)
-        return onnxruntime.InferenceSession(source, options)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, enable_fallback=0)
+    # Without enable_fallback=0, what fails is tried a second time and printed to standard output.
+    return onnxruntime.InferenceSession(
+        source, options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
 
 
 def _options(arithmetic: Arithmetic) -> onnxruntime.SessionOptions:

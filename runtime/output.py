@@ -1,11 +1,12 @@
 """What `detect` writes for machines: JSON lines and COCO results."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from persondet.sidecar import replacing
+from persondet.terminal import UNPRINTABLE
 from runtime.detections import Detections
 
 
@@ -21,7 +22,13 @@ def found_record(
 
 
 def json_line(record: dict[str, Any]) -> str:
-    return json.dumps(record, allow_nan=False, ensure_ascii=False)
+    """Return the record as one line of JSON; letters as they are, what is unprintable as \\uXXXX.
+
+    A byte of a file name that is not UTF-8 is a lone surrogate, \\udce9, as Python's os.fsdecode
+    has it: json.loads and os.fsencode give the very name back.
+    """
+    text = json.dumps(record, allow_nan=False, ensure_ascii=False)
+    return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def coco_image_ids(paths: Sequence[Path]) -> list[int]:
@@ -38,21 +45,31 @@ def coco_image_ids(paths: Sequence[Path]) -> list[int]:
     return list(range(1, len(paths) + 1))
 
 
-def coco_results(found: dict[str, Any], image_id: int, file_name: str) -> list[dict[str, Any]]:
+def coco_results(
+    found: dict[str, Any],
+    image_id: int | str,
+    file_name: str,
+    *,
+    category_ids: Mapping[int, int | str] | None = None,
+) -> list[dict[str, Any]]:
     """A picture's `found_record` to entries of a COCO results file.
 
-    bbox: x, y, width, height in pixels. category_id: the class id. file_name, which COCO's own
-    tools pass over, says which picture it was.
+    bbox: x, y, width, height in pixels. category_id: the class id, or what category_ids, by class
+    id, has for it; a class that is not among them is left out. file_name, which COCO's own tools
+    pass over, says which picture it was.
     """
+    classes = {found_one["class_id"] for found_one in found["detections"]}
+    numbers = {i: i for i in classes} if category_ids is None else category_ids
     return [
         {
             "image_id": image_id,
-            "category_id": detection["class_id"],
+            "category_id": numbers[detection["class_id"]],
             "bbox": _xywh(detection["box_xyxy"]),
             "score": detection["score"],
             "file_name": file_name,
         }
         for detection in found["detections"]
+        if detection["class_id"] in numbers
     ]
 
 

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from persondet.errors import InputError
 from persondet.spec import DetectorSpec
 
 
 class TorchBackend:
     """A checkpoint's network in eval mode; takes float32 (1, 3, H, W).
 
-    spec: its thresholds, names and anchors instead of the checkpoint's own. threads: PyTorch's, for
+    spec: the network is built from it instead of from the checkpoint's own. threads: PyTorch's, for
     the whole process. loading: see `persondet.checkpoint.load_checkpoint`. notes: what the loader
     had to assume or leave out.
     Raises InputError where the checkpoint cannot be read or does not fit the spec.
@@ -33,11 +32,10 @@ class TorchBackend:
 
         if threads is not None:
             torch.set_num_threads(threads)
-        checkpoint = load_checkpoint(path, **loading)
+        checkpoint = load_checkpoint(path, spec=spec, **loading)
         self.name = Path(path).name
         self.notes = checkpoint.notes
-        self.spec = dataclasses.replace(spec or checkpoint.spec, input_format="float-nchw")
-        _check_same_network(self.name, self.spec, checkpoint.spec)
+        self.spec = dataclasses.replace(checkpoint.spec, input_format="float-nchw")
         self._network = checkpoint.network
         self.device = f"CPU, PyTorch {torch.__version__}, {torch.get_num_threads()} threads"
 
@@ -51,17 +49,3 @@ class TorchBackend:
 
     def close(self) -> None:
         del self._network
-
-
-def _check_same_network(name: str, given: DetectorSpec, own: DetectorSpec) -> None:
-    def figures(spec: DetectorSpec) -> tuple[object, ...]:
-        return (
-            *(spec.network, spec.width_mult, spec.num_classes, spec.num_anchors),
-            *(spec.input_size_hw, spec.mean_rgb, spec.std_rgb),
-        )
-
-    if figures(given) != figures(own):
-        raise InputError(
-            f"{name} does not fit the spec given: expected (network, width, classes, anchors, "
-            f"input, mean, std) {figures(given)}, got {figures(own)}; leave --spec away"
-        )

@@ -5,6 +5,7 @@ import io
 import pickle
 import sys
 import zipfile
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -91,29 +92,49 @@ def test_missing_empty_and_folder(tmp_path):
         open_backend(tmp_path / "folder.dlc")
 
 
-@pytest.mark.parametrize(
-    ("name", "package", "extra"),
-    [("tiny.onnx", "onnxruntime", "onnxruntime"), ("tiny.pth", "torch", "full")],
-)
-def test_a_missing_package_is_told_with_the_smallest_extra(
-    tmp_path, monkeypatch, name, package, extra
-):
+@pytest.mark.parametrize(("name", "package"), [("tiny.onnx", "onnxruntime"), ("tiny.pth", "torch")])
+def test_a_missing_package_is_told_with_its_wheel(tmp_path, monkeypatch, name, package):
     save_onnx(tmp_path / "tiny.onnx", outputs_with({}))
     with zipfile.ZipFile(tmp_path / "tiny.pth", "w") as archive:
         archive.writestr("tiny/data.pkl", b"")
     monkeypatch.setitem(sys.modules, package, None)
-    for ours in ("runtime.onnx_backend", "persondet.checkpoint"):
+    for ours in ("runtime.onnx_backend", "runtime.onnx_session", "persondet.checkpoint"):
         monkeypatch.delitem(sys.modules, ours, raising=False)
-    with pytest.raises(InputError, match=rf"'{package}' is not installed.*persondet\[{extra}\]"):
+    message = rf"'{package}' is not installed.*: pip install '?{package}(>=[\d.]+')?$"
+    with pytest.raises(InputError, match=message):
         open_backend(tmp_path / name)
 
 
+REQUIRES = [
+    "numpy>=2.0",
+    'onnxruntime-qnn==2.7.0; extra == "qairt"',
+    'onnx>=1.17; extra == "full"',
+    'persondet[onnx]; extra == "full"',
+]
+
+
 @pytest.mark.parametrize(
-    ("module", "extra"), [("onnxruntime_qnn", "qairt"), ("rich.table", "cli"), ("onnx", "full")]
+    ("module", "wheel"),
+    [
+        ("onnxruntime_qnn", "onnxruntime-qnn==2.7.0"),
+        ("onnx.helper", "'onnx>=1.17'"),
+        ("onnxsim", "onnxsim"),
+        ("cv2", "opencv-python"),
+    ],
 )
-def test_extras_of_packages(module, extra):
+def test_the_wheel_of_a_missing_package_is_named(monkeypatch, module, wheel):
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: REQUIRES)
     told = missing_package(ModuleNotFoundError(name=module))
-    assert isinstance(told, InputError) and f"persondet[{extra}]" in str(told)
+    assert isinstance(told, InputError) and str(told).endswith(f"here: pip install {wheel}")
+
+
+def test_the_wheel_of_a_missing_package_where_only_our_modules_are(monkeypatch):
+    def unknown(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.requires", unknown)
+    told = missing_package(ModuleNotFoundError(name="pycocotools.coco"))
+    assert str(told).endswith("pip install pycocotools")
 
 
 def test_a_missing_module_of_ours_is_a_bug():

@@ -1,5 +1,6 @@
 """Calibration sets out of folders, lists, pictures and videos."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,21 @@ def test_folder_in_order_and_evenly(folder: Path) -> None:
     assert len(chosen) == 4
     assert levels(chosen) == [0, 3, 6, 9]
     assert calibration_set(folder, 4) == chosen
+
+
+def test_pictures_of_an_annotated_data_set(folder: Path) -> None:
+    """Each once, in the annotation's order, in the short and in the long form."""
+    images = [{"id": i, "file_name": f"{i % 5}.png"} for i in (7, 3, 1, 8)]
+    record = {"images": images, "annotations": [], "categories": []}
+    path = folder / "data.json"
+    path.write_text(json.dumps(record))
+    assert levels(calibration_set(path)) == [2, 3, 1]
+    assert levels(calibration_set(Path(f"coco:{path}:{folder}"), 2)) == [2, 1]
+    with pytest.raises(InputError, match=r"data\.json names 3 pictures that do not exist \(a name"):
+        calibration_set(Path(f"coco:{path}:{folder.parent}"))
+    path.write_text(json.dumps({**record, "images": []}))
+    with pytest.raises(InputError, match=r"data\.json annotates no picture"):
+        calibration_set(path)
 
 
 def test_one_picture(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints as they come from training scripts, from us, and from accidents."""
 
+import dataclasses
 import os
 import pickle
 import warnings
@@ -15,6 +16,7 @@ from persondet import zoo
 from persondet.checkpoint import load_checkpoint, save_checkpoint
 from persondet.errors import InputError
 from persondet.networks import build_network, initialise
+from persondet.spec import AnchorLevel
 
 F38 = "mb2-ssd-lite-f38"
 
@@ -170,12 +172,79 @@ def test_equal_weights_give_equal_bytes(tmp_path, f38):
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
 
 
-def test_assumed_anchor_ratios_are_noted(path, state):
+def test_what_a_bare_file_leaves_open_is_noted(path, state):
     torch.save(state, path)
-    assert "assumed 1.7 (--anchor-ratios gives another)" in load_checkpoint(path).notes[0]
-    loaded = load_checkpoint(path, anchor_ratios=[1.0], class_names=["head"])
-    assert loaded.notes == ()
+    (note,) = load_checkpoint(path).notes
+    for assumed in (
+        "anchor height / width 1.7 (--anchor-ratios gives another; code that takes the square root",
+        "makes 1.3038 of a 1.7)",
+        "input 300 x 300 (height x width)",
+        "(pixel - 127) / 128",
+        "ReLU in the backbone (--backbone-activation gives the other)",
+        "NMS at IoU 0.35",
+        "classes head. --spec FILE says otherwise",
+    ):
+        assert assumed in note
+    loaded = load_checkpoint(
+        path, anchor_ratios=[1.0], class_names=["head"], backbone_activation="relu"
+    )
     assert loaded.spec.levels[0].shapes_wh_px[0] == (16, 16)
+    (note,) = loaded.notes
+    assert not {"--anchor-ratios", "1.3038", "backbone", "classes"} & set(note.split())
+    assert "assumed: input 300 x 300" in note
+    assert load_checkpoint(path, spec=loaded.spec).notes == ()
+
+
+def test_the_network_is_built_from_the_spec_given(path, state, f38):
+    """Another input size, not square: the weights are the same, the grids follow."""
+    torch.save(state, path)
+    _, own = f38
+    levels = tuple(
+        AnchorLevel((-(-256 // stride), -(-416 // stride)), (stride, stride), ((20.0, 30.0),) * 2)
+        for stride in (8, 16, 32, 64)
+    )
+    given = dataclasses.replace(own, input_size_hw=(256, 416), levels=levels, nms_iou=0.2)
+    loaded = load_checkpoint(path, spec=given)
+    assert loaded.spec == given
+    with torch.inference_mode():
+        scores, boxes = loaded.network(torch.zeros(1, 3, 256, 416))
+    assert (scores.shape, boxes.shape) == ((1, given.num_anchors, 2), (1, given.num_anchors, 4))
+    with pytest.raises(InputError, match=r"expected the grids \[\(32, 52\), \(16, 26\), \(8, 13\)"):
+        load_checkpoint(path, spec=dataclasses.replace(own, input_size_hw=(256, 416)))
+    with pytest.raises(InputError, match="give either a spec or"):
+        load_checkpoint(path, spec=given, model=F38)
+
+
+def test_a_spec_that_is_not_what_the_file_was_trained_with_is_refused(path, f38):
+    built, spec = f38
+    save_checkpoint(path, built, spec)
+    assert load_checkpoint(path, spec=dataclasses.replace(spec, top_k=7)).spec.top_k == 7
+    text = message_of(path, spec=dataclasses.replace(spec, std_rgb=(1.0, 1.0, 1.0)))
+    assert "does not fit the spec given" in text
+
+
+def test_another_activation_in_the_backbone(path):
+    """The ancestor's onnx_compatible=True: ReLU in f19's backbone, under the same keys."""
+    spec = zoo.detector_spec("mb2-ssd-lite-f19", width_mult=0.25)
+    built = build_network(spec)
+    initialise(built)
+    torch.save(built.state_dict(), path)
+    relu6, relu = load_checkpoint(path), load_checkpoint(path, backbone_activation="relu")
+    assert relu6.spec.backbone_activation is None
+    assert relu.spec.backbone_activation == "relu"
+    assert load_checkpoint(path, backbone_activation="relu6").spec == relu6.spec
+    assert not any(isinstance(m, torch.nn.ReLU6) for m in relu.network.base_net.modules())
+    assert any(isinstance(m, torch.nn.ReLU6) for m in relu.network.extras.modules())
+    with torch.inference_mode():
+        image = torch.full((1, 3, 300, 300), 9.0)
+        assert not torch.equal(relu6.network(image)[0], relu.network(image)[0])
+    save_checkpoint(path, relu.network, relu.spec)
+    assert load_checkpoint(path).spec == relu.spec
+    with pytest.raises(InputError, match="has ReLU throughout"):
+        zoo.detector_spec("rfb-tiny-mb2-ssd-c32", backbone_activation="relu6")
+    rfb = zoo.detector_spec("rfb-tiny-mb2-ssd-c32")
+    with pytest.raises(InputError, match="has ReLU throughout"):
+        build_network(dataclasses.replace(rfb, backbone_activation="relu6"))
 
 
 def test_class_names_must_fit_the_heads(path, f38, state):

@@ -89,7 +89,10 @@ def test_few_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "f39"], "'f39' is no network and no file; networks: mb2-ssd-lite-f38"),
+        (
+            ["--model", "f39"],
+            "f39 is not a file, and no network either: unknown network 'f39'; did",
+        ),
         (["--model", "f38-person"], "has none of the classes person; it has head"),
         (["--model", "f38", "--classes", "cat"], "has none of the classes cat; it has head"),
         (["--model", "f19", "--classes", "head", "--form", "ratio"], "fixed anchor shapes"),
@@ -105,6 +108,27 @@ def test_mistakes(data: str, arguments: list[str], message: str) -> None:
     result = _run(data, *arguments)
     assert isinstance(result.exception, InputError), result.output
     assert message in str(result.exception)
+
+
+def test_the_short_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FILE.json with --images-root is coco:FILE.json:ROOT."""
+    monkeypatch.chdir(tmp_path)
+    write_picture(tmp_path / "images" / "one.jpg", (150, 600))
+    box = {"image_id": 1, "category_id": 1, "bbox": [10, 20, 60, 70]}
+    record = {
+        "images": [{"id": 1, "file_name": "one.jpg"}],
+        "annotations": [box],
+        "categories": [{"id": 1, "name": "head"}],
+    }
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "t.json").write_text(json.dumps(record))
+    long = _run("coco:set/t.json:images", "--model", "f38", "--json")
+    short = _run("set/t.json", "--images-root", "images", "--model", "f38", "--json")
+    assert short.exit_code == 0, short.output
+    assert short.stdout == long.stdout
+    assert json.loads(short.stdout)["boxes"] == 1
+    result = _run("coco:set/t.json:images", "--images-root", "images", "--model", "f38")
+    assert "says itself where the pictures are" in str(result.exception)
 
 
 def test_classes_of_the_data_go_into_the_spec(data: str, tmp_path: Path) -> None:

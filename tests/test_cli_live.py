@@ -63,6 +63,7 @@ def test_frames_as_json(model, film):
     stdout, stderr = run(model, film, "--json", "--max-frames", 3, "--score-threshold", "0.9")
     records = [json.loads(line) for line in stdout.splitlines()]
     assert [record["frame"] for record in records] == [1, 2, 3]
+    assert [record["time_s"] for record in records] == pytest.approx([0, 1 / 12, 2 / 12], abs=1e-5)
     assert (records[0]["width"], records[0]["height"]) == (160, 96)
     assert records[0]["detections"][0]["class_name"] == "head"
     assert stderr.startswith("3 frames, ")
@@ -75,6 +76,13 @@ def test_rates_are_told_while_it_runs(model, film, monkeypatch):
         "frame 1 of 10",
         "frame 2 of 10",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"), [(0.04, "0.04"), (0.25, "0.25"), (1.0, "1.0"), (25.04, "25.0")]
+)
+def test_slow_models_have_a_rate_too(rate, words):
+    assert live._progress_line(3, None, rate) == f"frame 3: {words} a second"
 
 
 def test_the_original_projects_spelling(model, film):
@@ -112,6 +120,7 @@ def test_the_clip_never_replaces_what_it_is_made_from(model, film, tmp_path):
         assert "would be overwritten by its own result" in str(result.exception)
     assert film.read_bytes() == before
     assert live._inputs(model, "0", None) == [model]
+    assert live._inputs(model, film.as_uri(), None) == [model, film]
 
 
 def slow_process(seconds, *arguments):

@@ -1,6 +1,10 @@
 """`persondet train` from annotations to a checkpoint that goes on, in one process and in two."""
 
+import contextlib
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +21,7 @@ from persondet.cli.train import command
 from persondet.errors import InputError
 from persondet.images import write_image_rgb
 from persondet.networks import build_network, initialise
+from persondet.sidecar import read_sidecar
 from persondet.spec import spec_from_json, spec_to_json
 from persondet.training.curves import read_log
 from persondet.training.initial import _torchvision_names
@@ -57,22 +62,96 @@ def test_a_run_writes_all_that_it_promises_and_resumes(folder: Path, tmp_path: P
     config = ["--config", str(tmp_path / "recipe.toml")]
     result = CliRunner().invoke(command, arguments(folder, out, *config), catch_exceptions=False)
     assert result.exit_code == 0
-    assert "epoch 1: class loss" in result.stdout and "best.pth: AP50" in result.stdout
+    assert "epoch 1/2: class loss" in result.stdout and "best.pth: AP50" in result.stdout
     assert "starting from random weights" in result.stderr
     assert "box smaller than 80 px at network scale: ignored" in result.stderr
+    recipe = [line for line in result.stderr.splitlines() if line.startswith("recipe: ")]
+    keys = "epochs 2, batch_size 4, min_side_px 80.0, workers 0"
+    assert recipe == [f"recipe: {keys}; all of it in {out / 'config.json'}"]
     names = {path.name for path in out.iterdir()}
     assert {"best.pth", "last.pth", "state.pt", "log.jsonl", "config.json", "curves.png"} <= names
+    for name in ("best.pth", "last.pth"):
+        record = read_sidecar(out / name)
+        assert record is not None and record["details"]["config"]["epochs"] == 2
     best = load_checkpoint(out / "best.pth")
     threshold = best.spec.score_threshold
     assert best.spec == replace(detector_spec(F38, width_mult=0.25), score_threshold=threshold)
     assert best.training["config"]["epochs"] == 2 and best.training["images"] == 8
     assert list((out / "tensorboard").glob("events.*"))
-    assert [record["epoch"] for record in read_log(out / "log.jsonl")] == [0, 1]
+    assert [record["epoch"] for record in read_log(out / "log.jsonl")] == [1, 2]
 
     resumed = arguments(folder, out, *config, "--resume")
     again = CliRunner().invoke(command, resumed, catch_exceptions=False)
     assert again.exit_code == 0  # nothing is left to do
     assert len((out / "log.jsonl").read_text().splitlines()) == 2
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_run_does_not_mix_with_the_one_in_its_folder(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = arguments(folder, out, "--epochs", "1")
+    CliRunner().invoke(command, first, catch_exceptions=False)
+    before = contents(out)
+    for more, message in (
+        ([], "holds a run already .*--resume goes on with it, --overwrite sets its files aside"),
+        (["--resume", "--batch-size", "2"], "made with another configuration"),
+        (["--resume", "--classes", "person"], "has none of the classes person"),
+    ):
+        result = CliRunner().invoke(command, [*first, *more])
+        assert isinstance(result.exception, InputError), result.output
+        assert re.search(message, str(result.exception))
+        assert contents(out) == before  # a refused run writes nothing
+    result = CliRunner().invoke(command, [*first, "--resume", "--overwrite"])
+    assert result.exit_code == 2 and "one of them" in result.output
+
+    for number in (1, 2):
+        result = CliRunner().invoke(command, [*first, "--overwrite"], catch_exceptions=False)
+        assert f"the earlier run's files are in {out / f'previous-{number}'}" in result.stderr
+    aside = {name for name in contents(out) if name.startswith("previous-1")}
+    assert aside == {str(Path("previous-1") / name) for name in before}
+    assert contents(out / "previous-1") == before
+    assert len(read_log(out / "log.jsonl")) == 1
+
+
+def test_out_is_a_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    for out in (tmp_path / "run", tmp_path / "run" / "deeper"):
+        result = CliRunner().invoke(command, arguments(folder, out))
+        assert isinstance(result.exception, InputError), result.output
+        assert str(out) in str(result.exception)
+
+
+def test_a_person_sees_loss_rate_time_left_and_validation(folder: Path, tmp_path: Path) -> None:
+    """On a terminal, which takes both streams; then Ctrl-C is acknowledged at once."""
+    terminal, side = pty.openpty()
+    train = arguments(folder, tmp_path / "run", "--epochs", "500")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "persondet.cli", "train", *train],
+        stdout=side,
+        stderr=side,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(side)
+    shown = b""
+    asked = False
+    with contextlib.suppress(OSError):  # the terminal's end
+        while chunk := os.read(terminal, 10_000):
+            shown += chunk
+            if not asked and b"epoch 3/500:" in shown:
+                run.send_signal(signal.SIGINT)
+                asked = True
+    os.close(terminal)
+    assert run.wait(60) == 130
+    text = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).decode()
+    assert re.search(r"epoch 1/500 +\S+ +\d/1000 loss \d+\.\d+, \d+\.\d images/s", text)
+    assert re.search(r"validating +\S+ +\d/8", text) and " left " in text
+    for number in (1, 2):  # each from the beginning of a line and alone on it, above the bars
+        assert re.search(rf"[\r\n]epoch {number}/500: class loss.*recall [\d.]+\r*\n", text)
+    assert "persondet: stopping after this step" in text and "--resume goes on there" in text
 
 
 def test_a_run_starts_from_another_checkpoint(folder: Path, tmp_path: Path) -> None:
@@ -175,6 +254,7 @@ def test_without_a_model_the_network_is_that_of_the_checkpoint(folder: Path, tmp
         (["--config", "nothing.toml"], "cannot read the configuration nothing.toml"),
         (["--classes", "bicycle"], "bicycle"),
         (["--resume"], "nothing to resume"),
+        (["--teacher", "nothing.pth"], "there is no file nothing.pth"),
     ],
 )
 def test_what_cannot_be_is_said(folder: Path, tmp_path: Path, more: list[str], message: str):
@@ -192,6 +272,35 @@ def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     log = read_log(out / "log.jsonl")
-    assert [record["epoch"] for record in log] == [0, 1]
+    assert [record["epoch"] for record in log] == [1, 2]
     assert log[-1]["step"] == 4  # 8 pictures, 2 a process and step, 2 epochs
     load_checkpoint(out / "last.pth")
+
+
+def test_validation_data_in_the_short_form_must_be_whole(folder: Path, tmp_path: Path) -> None:
+    record = json.loads((folder / "data.json").read_text())
+    record["images"].append({"id": 99, "file_name": "missing.png"})
+    (tmp_path / "val.json").write_text(json.dumps(record))
+    options = ["--model", str(folder / "spec.json"), "--out", str(tmp_path / "run")]
+    options += ["--val", str(tmp_path / "val.json"), "--images-root", str(folder)]
+    result = CliRunner().invoke(command, [str(folder / "data.json"), *options, "--device", "cpu"])
+    assert isinstance(result.exception, InputError), result.output
+    assert "1 of the 9 pictures of" in str(result.exception)
+    assert "data.json: 8 pictures, 0 without boxes; boxes: 8 head" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_flipped_byte_in_a_runs_files_is_noticed(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = arguments(folder, out, "--epochs", "1")
+    CliRunner().invoke(command, first, catch_exceptions=False)
+    for name in ("best.pth", "last.pth", "state.pt"):
+        content = bytearray((out / name).read_bytes())
+        content[len(content) // 2] ^= 4
+        (out / name).write_bytes(content)
+    for name in ("best.pth", "last.pth"):
+        with pytest.raises(InputError, match=name):
+            load_checkpoint(out / name)
+    result = CliRunner().invoke(command, [*first, "--resume", "--epochs", "1"])
+    assert isinstance(result.exception, InputError)
+    assert "cannot resume from" in str(result.exception)

@@ -164,6 +164,7 @@ def command(monkeypatch):
         "c": FakeBackend(shift=0.5, spec=UINT8),
     }
     monkeypatch.setattr(opening, "open_model", lambda name, spec_path: models[name])
+    monkeypatch.setattr(opening, "spec_if_known", lambda name, spec_path: models[name].spec)
 
     def invoke(*arguments):
         return CliRunner().invoke(compare_command, list(map(str, arguments)))

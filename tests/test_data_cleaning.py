@@ -12,9 +12,10 @@ from data_files import app1, tiff, write_picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persondet.data.cleaning import cleaned, sides_at_network_scale, with_small_ignored
+from persondet.data.cleaning import cleaned, with_small_ignored
 from persondet.data.picture_size import displayed_size_hw
 from persondet.data.samples import DataSet, Sample, make_sample
+from persondet.data.sizes import sides_at_network_scale
 from persondet.data.summary import summary_lines
 from persondet.errors import InputError
 from persondet.images import read_image_rgb, write_image_rgb
@@ -80,6 +81,7 @@ def test_pictures_missing_damaged_and_of_another_size(tmp_path: Path) -> None:
         _sample(damaged),
         _sample(tmp_path / "page.jpg"),
         _sample(good, (1, 2, 30, 40), size_hw=(80, 48)),
+        _sample(good, (1, 2, 30, 40), size_hw=(48, 81)),
     )
     result = cleaned(dataset)
     assert [len(sample) for sample in result.samples] == [1, 0]
@@ -87,6 +89,8 @@ def test_pictures_missing_damaged_and_of_another_size(tmp_path: Path) -> None:
     assert result.report.counts == {
         "picture missing: dropped": 1,
         "picture not readable: dropped": 2,
+        "picture of another size than its annotation says, width and height exchanged as by an "
+        "EXIF orientation: dropped": 1,
         "picture of another size than its annotation says: dropped": 1,
     }
     lines = summary_lines(result)

@@ -11,6 +11,7 @@ from persondet.data.brainwash import read_brainwash
 from persondet.data.cleaning import cleaned
 from persondet.data.coco_json import read_coco_json
 from persondet.data.crowdhuman import read_crowdhuman
+from persondet.data.sources import open_dataset
 from persondet.data.voc_xml import read_voc_xml
 from persondet.data.wider_face import read_wider_face
 from persondet.errors import InputError
@@ -40,7 +41,7 @@ def test_wider_face(tmp_path: Path) -> None:
     one, none, three = read_wider_face(path, ROOT).samples
     assert one.image_path == ROOT / "0--Parade/0_Parade_marchingband_1_849.jpg"
     assert one.boxes_xyxy_px.tolist() == [[449, 330, 571, 479]]
-    assert one.boxes_xyxy_px.dtype == np.float32
+    assert one.boxes_xyxy_px.dtype == np.float64
     assert one.class_ids.tolist() == [1] and one.labeled_class_ids == (1,)
     assert none.boxes_xyxy_px.shape == (0, 4) and none.ignore.shape == (0,)
     assert three.ignore.tolist() == [True, False, False]  # the invalid one
@@ -207,10 +208,13 @@ def test_voc_bad_files_are_skipped_and_named(tmp_path: Path) -> None:
     (tmp_path / "e.xml").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "good.xml").write_text(voc_xml([("head", (1, 2, 3, 4), 0)]))
     dataset = read_voc_xml(tmp_path, ROOT)
-    assert len(dataset.samples) == 1
-    assert dataset.report.counts == {"annotation file not readable: skipped": 5}
+    assert [sample.size_hw for sample in dataset.samples] == [None, (48, 80)]
+    assert dataset.report.counts == {
+        "annotation file not readable: skipped": 4,
+        "image whose annotation has no usable size: its own is taken": 1,
+    }
     assert dataset.report.lines()[0].startswith(
-        "5 x annotation file not readable: skipped (first: a.xml: mismatched tag"
+        "4 x annotation file not readable: skipped (first: a.xml: mismatched tag"
     )
     with pytest.raises(InputError, match=r"holds no \.xml files"):
         read_voc_xml(tmp_path / "nowhere", ROOT)
@@ -259,10 +263,12 @@ def test_coco_chosen_classes_under_our_names(tmp_path: Path) -> None:
         read_coco_json(tmp_path / "t.json", ROOT, {"dog": "dog"})
 
 
-def test_coco_classes_that_no_picture_labels_are_none(tmp_path: Path) -> None:
+def test_coco_classes_that_no_picture_labels_are_left_out_when_opened(tmp_path: Path) -> None:
+    write_picture(tmp_path / "1.jpg", (48, 80))
     images = [{"id": 1, "file_name": "1.jpg", "labeled_category_ids": [3]}]
-    dataset = read_coco_json(_coco(tmp_path / "t.json", images=images), ROOT)
-    assert dataset.class_names == ("background", "head")
+    path = _coco(tmp_path / "t.json", images=images)
+    assert read_coco_json(path, tmp_path).class_names == ("background", "person", "head")
+    assert open_dataset(str(path)).class_names == ("background", "head")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +277,7 @@ def test_coco_classes_that_no_picture_labels_are_none(tmp_path: Path) -> None:
         ("{", "is no COCO annotation: expected a JSON object with images"),
         ("[]", "is no COCO annotation: expected a JSON object with images"),
         ('{"images": []}', "is no COCO annotation: expected a JSON object with images"),
-        ('{"images": 3, "annotations": [], "categories": []}', "an entry is bad"),
+        ('{"images": 3, "annotations": [], "categories": []}', "is no COCO annotation: expected a"),
     ],
 )
 def test_coco_refuses_what_is_none(tmp_path: Path, text: str, message: str) -> None:
@@ -295,7 +301,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, read) -> None:
     with pytest.raises(InputError, match="cannot read"):
         read(tmp_path, ROOT)
     (tmp_path / "binary").write_bytes(b"\xff\xd8\xff\x00")
-    with pytest.raises(InputError, match="binary: expected an annotation in UTF-8"):
+    with pytest.raises(InputError, match="binary: expected UTF-8 text"):
         read(tmp_path / "binary", ROOT)
 
 

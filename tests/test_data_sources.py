@@ -69,7 +69,7 @@ def test_a_toml_table_says_the_same(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("train.json", r"data 'train.json': expected FORMAT:ANNOTATIONS:IMAGES\[:CLASSES\], such"),
+        ("train", r"data 'train': expected FORMAT:ANNOTATIONS:IMAGES\[:CLASSES\], such"),
         ("coco:a.json", "expected FORMAT:ANNOTATIONS"),
         ("coco:a.json:", "expected FORMAT:ANNOTATIONS"),
         ("coco:a:b:c:d", "a path with a colon goes into a TOML table"),
@@ -84,7 +84,7 @@ def test_a_toml_table_says_the_same(folder: Path) -> None:
         ({"format": "coco", "annotations": 3, "images": "b"}, "annotations is 3, expected a text"),
         (
             {"format": "coco", "annotations": "a", "images": "b", "classes": "head"},
-            "classes 'head': expected a list of names",
+            'classes "head": expected a list of names',
         ),
     ],
 )

@@ -70,7 +70,6 @@ def test_requirements_are_read_from_the_metadata():
     ("changed", "text", "stops"),
     [
         ({"numpy": "1.26.4"}, "numpy 1.26.4 is installed, expected numpy>=2.0", tuple(JOBS)),
-        ({"onnxruntime": None}, "onnxruntime is not installed", ("export", "convert")),
         (
             {"onnxruntime-qnn": "2.7.1"},
             "onnxruntime-qnn 2.7.1 is installed, expected onnxruntime-qnn==2.7.0",
@@ -94,17 +93,30 @@ def test_with_the_sdk_the_wheel_stops_nothing():
     assert problems(packages.requirement_findings(wanted, FITTING, "embedded")) == []
 
 
-def test_a_build_for_this_machine_and_a_windowless_opencv_fit():
-    wanted = packages.requirements(["torch>=2.6", "opencv-python>=4.10"])
-    installed = {"torch": "2.6.0+cpu", "opencv-python-headless": "5.0.0.93"}
-    assert problems(packages.requirement_findings(wanted, installed, "embedded")) == []
+def test_builds_for_this_machine_fit():
+    wanted = packages.requirements(["torch>=2.6", "onnxruntime>=1.24.2"])
+    installed = {"torch": "2.6.0+cpu", "onnxruntime-gpu": "1.32.0"}
+    (found,) = packages.requirement_findings(wanted, installed, "embedded")
+    assert (found.level, found.text) == ("ok", "torch 2.6.0+cpu, onnxruntime-gpu 1.32.0")
+
+
+def test_an_extra_that_is_left_out_is_no_problem():
+    """Without numpy nothing works; the others are for those who want what they serve."""
+    wanted = packages.requirements([*LINES, 'torch>=2.6; extra == "full"'])
+    numpy, onnxruntime, torch = packages.requirement_findings(wanted, {}, "embedded")
+    assert (numpy.level, numpy.stops) == ("problem", tuple(JOBS))
+    assert (onnxruntime.level, torch.level) == ("note", "note")
+    assert torch.text == "torch is not installed"
+    assert torch.remedy == "for checkpoints (.pth), export and train: pip install 'torch>=2.6'"
+    assert torch.stops == ("export", "run:pth")
+    assert "run:onnx" in onnxruntime.stops
 
 
 def test_two_distributions_of_one_library_clash():
-    clashing = {"opencv-python": "5.0", "opencv-python-headless": "5.0", "onnxruntime": "1.32"}
+    clashing = {"onnxruntime": "1.32", "onnxruntime-gpu": "1.32", "numpy": "2.4"}
     (found,) = packages.clash_findings(clashing)
     assert "overwrite each other" in found.text
-    assert found.remedy.startswith("pip uninstall opencv-python opencv-python-headless")
+    assert found.remedy.startswith("pip uninstall onnxruntime onnxruntime-gpu")
 
 
 # Libraries and space
@@ -333,10 +345,11 @@ def quick(monkeypatch):
     found: dict[str, list[Any]] = {
         "package_findings": [],
         "embedded_findings": [],
+        "opencv_findings": [],
         "space_findings": [],
     }
     monkeypatch.setattr(examination, "package_findings", lambda _: found["package_findings"])
-    for name in ("embedded_findings", "space_findings"):
+    for name in ("embedded_findings", "opencv_findings", "space_findings"):
         monkeypatch.setattr(examination, name, lambda name=name: found[name])
     monkeypatch.setattr(examination, "adb_findings", lambda: [note("adb", "none")])
     monkeypatch.delenv("SNPE_ROOT", raising=False)
@@ -359,6 +372,58 @@ def test_the_wheel_does_not_matter_where_an_sdk_is_named(quick, tmp_path):
     (stopped,) = named.stopped_by("convert")
     assert "is incomplete" in stopped.text
     assert not examination.examine(["run"], broken).can_run
+
+
+@pytest.fixture
+def board(quick, monkeypatch):
+    """What doctor finds where onnxruntime is the only backend and torch is missing."""
+    lines = [*LINES, 'torch>=2.6; extra == "full"', 'onnx>=1.17; extra == "full"']
+    installed = {"numpy": "2.4.6", "onnxruntime": "1.32.0"}
+    wanted = packages.requirements(lines)
+    quick["package_findings"] = packages.requirement_findings(wanted, installed, "embedded")
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    monkeypatch.delenv(embedded.LIBRARY_FOLDER_VARIABLE, raising=False)
+    quick["embedded_findings"] = embedded.embedded_findings()
+    return quick
+
+
+def test_a_board_with_onnxruntime_alone(board):
+    examined = examination.examine([], {})
+    assert problems(examined.findings) == []
+    assert examined.can_run
+    said = dict(examination.examination_lines(examined))
+    assert said["run ONNX models"] == "can run"
+    assert said["run DLC models"] == "cannot run: onnxruntime-qnn is not installed"
+    assert said["run checkpoints (.pth)"] == said["export"] == "cannot run: torch is not installed"
+    run = examination.examination_json(examined)["jobs"]["run"]
+    assert run["can_run"] and run["stopped_by"] == []
+    assert {kind: said["can_run"] for kind, said in run["kinds"].items()} == {
+        "onnx": True,
+        "dlc": False,
+        "pth": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("jobs", "stopped"),
+    [
+        (["run"], []),
+        (["run:onnx"], []),
+        (["run:dlc"], ["run:dlc"]),
+        (["run:pth", "run:onnx"], ["run:pth"]),
+        (["export"], ["export"]),
+    ],
+)
+def test_what_a_board_lacks_is_an_error_for_those_who_ask(board, jobs, stopped):
+    assert examination.examine(jobs, {}).stopped_jobs == stopped
+
+
+def test_where_no_kind_of_model_runs_run_cannot(board):
+    board["package_findings"] = [note("packages", "no onnxruntime", "", ["run:onnx", "run:pth"])]
+    assert examination.examine(["run"], {}).stopped_jobs == ["run"]
+    board["package_findings"] = [problem("OpenCV", "no cv2", "install it", JOBS)]
+    assert examination.examine(["run:onnx"], {}).stopped_jobs == ["run:onnx"]
+    assert examination.examine([], {}).stopped_jobs == list(JOBS)
 
 
 def test_the_command_says_remedies_and_exits_by_the_asked_job(quick):
@@ -388,6 +453,38 @@ def test_this_machine_as_a_device_and_one_that_is_not_there(quick, tmp_path, mon
     assert found.remedy
     wrong = examination.examine(["device:carrier-pigeon"], {})
     assert "expected adb" in wrong.stopped_by("device:carrier-pigeon")[0].text
+
+
+@pytest.mark.parametrize(
+    ("modules", "level", "text"),
+    [
+        (
+            "numpy cv2 onnxruntime",
+            "ok",
+            "ONNX models can run, DLC models cannot: no onnxruntime-qnn",
+        ),
+        (
+            "numpy cv2 onnxruntime_qnn",
+            "ok",
+            "ONNX models cannot: no onnxruntime, DLC models can run",
+        ),
+        ("numpy cv2", "problem", "without onnxruntime or onnxruntime_qnn"),
+        ("onnxruntime", "problem", "without numpy, cv2"),
+    ],
+)
+def test_the_packages_of_a_device(quick, tmp_path, monkeypatch, modules, level, text):
+    """Its Python sees the modules of one folder and nothing else."""
+    for module in modules.split():
+        (tmp_path / "modules" / module).mkdir(parents=True)
+    program = tmp_path / "python"
+    program.write_text(
+        f'#!/bin/sh\nPYTHONPATH={tmp_path / "modules"} exec {sys.executable} -S "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PERSONDET_DEVICE_PYTHON", str(program))
+    monkeypatch.setenv("PERSONDET_DEVICE_FOLDER", str(tmp_path / "device"))
+    found = [f for f in examination.examine(["device:local"], {}).findings if text in f.text]
+    assert [f.level for f in found] == [level]
 
 
 GETPROP = """#!/bin/sh

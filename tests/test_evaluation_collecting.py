@@ -1,5 +1,6 @@
 """Detections of a data set: from the cache, from processes, after an interruption."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -134,6 +135,16 @@ def test_the_key_holds_all_that_the_detections_depend_on(model, tiny_dlc, tmp_pa
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(model.path.read_bytes())
     assert detections_cache(dataclasses.replace(model, path=copy), "a").folder in folders
+
+
+def test_a_cache_that_cannot_be_written_names_the_option(model, pictures, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    unusable = DetectionsCache(tmp_path / "cache" / "detections")
+    with (
+        contextlib.closing(open_backend(model.path)) as backend,
+        pytest.raises(InputError, match=r"cache of detections: cannot write .*--no-cache"),
+    ):
+        collect(model, backend, pictures, unusable, 1, lambda: None)
 
 
 def test_the_engine_is_named_with_its_version(tiny_onnx):

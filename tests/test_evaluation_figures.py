@@ -5,9 +5,9 @@ import pytest
 from evaluation_data import NAMES, found_picture, random_data, truth_picture
 
 from benchmarks.evaluation.bootstrap import interval_95, resample_weights
-from benchmarks.evaluation.by_size import SIZE_RANGES, network_sides_px
 from benchmarks.evaluation.evaluation import FIGURES, evaluate
 from benchmarks.evaluation.truth import Truth
+from persondet.data.sizes import SIZE_RANGES, shorter_sides_px
 from persondet.errors import InputError
 
 INPUT_HW = (90, 160)  # the pictures' own size: no stretching
@@ -86,7 +86,7 @@ def test_ignored_boxes_neither_help_nor_hurt():
 def test_the_size_is_the_shorter_side_after_stretching(side, name):
     # 160 x 90 pixels become 320 x 90: the width doubles
     box = (0, 0, side / 2, 80)
-    assert network_sides_px(np.array([box]), (90, 160), (90, 320))[0] == pytest.approx(side)
+    assert shorter_sides_px(np.array([box]), (90, 160), (90, 320))[0] == pytest.approx(side)
     total = evaluated(
         truth_of(truth_picture([box])), [found_picture([box], [0.9])], (90, 320)
     ).total

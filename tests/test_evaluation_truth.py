@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from data_files import write_picture
 from evaluation_data import NAMES
 
 from benchmarks.evaluation.truth import read_truth, truth_of
@@ -23,8 +24,7 @@ def box(number, category, bbox=(1, 2, 30, 40), **more):
 
 def written(tmp_path, images, annotations, categories=CATEGORIES):
     for item in images:
-        if "file_name" in item:
-            (tmp_path / item["file_name"]).touch()
+        write_picture(tmp_path / item["file_name"], (90, 160))
     path = tmp_path / "truth.json"
     record = {"images": images, "annotations": annotations, "categories": categories}
     path.write_text(json.dumps(record))
@@ -32,7 +32,7 @@ def written(tmp_path, images, annotations, categories=CATEGORIES):
 
 
 def read(path, *arguments, **options):
-    return read_truth(path, path.parent, NAMES, *arguments, **options)
+    return read_truth([str(path)], NAMES, *arguments, **options)
 
 
 def test_boxes_by_the_models_own_classes(tmp_path):
@@ -92,7 +92,9 @@ def test_boxes_without_an_area_are_left_out_and_said(tmp_path):
     flat = [box(1, 3, (1, 1, 0, 5)), box(1, 3, (1, 1, 5, -1)), box(1, 3, (1, float("nan"), 5, 5))]
     truth = read(written(tmp_path, [image(1)], [*flat, box(1, 3)]))
     assert len(truth.pictures[0].class_ids) == 1
-    assert any("3 boxes without an area left out" in note for note in truth.notes)
+    (size, number) = truth.notes[:2]
+    assert "2 x box of no size, or its corners the wrong way round: dropped" in size
+    assert "1 x box with a corner that is no number: dropped" in number
 
 
 def test_a_class_that_the_json_lacks_names_both_lists(tmp_path):
@@ -123,8 +125,11 @@ def test_missing_pictures_are_listed(tmp_path):
         ("{", "is no COCO annotation"),
         ("[1]", "is no COCO annotation"),
         ('{"images": [], "annotations": []}', "is no COCO annotation"),
-        ('{"images": [], "annotations": [{}], "categories": []}', "is no COCO annotation"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": 5}]}', "is no COCO"),
+        ('{"images": [], "annotations": {}, "categories": []}', "is no COCO annotation"),
+        (
+            '{"images": [], "annotations": [], "categories": [{"id": 1, "name": 5}]}',
+            r"truth\.json: category number 1: id 1, name 5; expected an id and a name",
+        ),
     ],
 )
 def test_other_files(tmp_path, text, message):
@@ -140,25 +145,28 @@ def test_other_files(tmp_path, text, message):
 def test_boxes_that_are_none(tmp_path, bbox):
     path = written(tmp_path, [image(1)], [box(1, 3)])
     path.write_text(path.read_text().replace("[1, 2, 30, 40]", json.dumps(bbox)))
-    with pytest.raises(InputError, match="a picture or a box is not as COCO has it"):
+    message = r"truth\.json: annotation number 1: bbox .*, expected x, y, width, height in pixels"
+    with pytest.raises(InputError, match=message):
         read(path)
 
 
 def test_two_images_of_one_id(tmp_path):
-    with pytest.raises(InputError, match="two images have the id 1"):
-        read(written(tmp_path, [image(1), image(1)], []))
+    message = r"truth\.json: two images have the id 1: 1\.jpg and 2\.jpg; which of them"
+    with pytest.raises(InputError, match=message):
+        read(written(tmp_path, [image(1), {**image(1), "file_name": "2.jpg"}], []))
 
 
 def test_a_data_set_of_any_format(tmp_path):
     """In the data set's order of classes, which is not the model's."""
     boxes = [((1, 2, 11, 22), 1, False), ((5, 5, 9, 9), 3, False), ((0, 0, 4, 4), 2, True)]
-    sample = make_sample(tmp_path / "a.jpg", boxes, [1, 3], (90, 160))
+    path = write_picture(tmp_path / "a.jpg", (90, 160))
+    sample = make_sample(path, boxes, [1, 2, 3], (90, 160))
     names = ("background", "head", "person", "dog")
     (picture,) = truth_of(DataSet("mine", names, (sample,)), NAMES).pictures
     assert picture.class_ids.tolist() == [2, 1]
     assert picture.ignored.tolist() == [False, True]
     assert picture.areas_px.tolist() == [200, 16]
-    assert picture.annotated_class_ids == (2,)
+    assert picture.annotated_class_ids == (1, 2)
     assert picture.boxes_xyxy_px.dtype == np.float64
     with pytest.raises(InputError, match="mine has no category head"):
         truth_of(DataSet("mine", ("background", "person"), (sample,)), NAMES)

@@ -106,7 +106,9 @@ def test_qairt_in_both_spellings(tmp_path, entry):
 )
 def test_a_history_that_says_nothing(tmp_path, record):
     found = origin(tmp_path, {"model": V4, "dlc.metadata2.1.0": json.dumps(record).encode()})
-    assert (found.steps, found.version, found.is_quantized) == ((), None, False)
+    assert (found.steps, found.version, found.is_quantized) == ((), None, None)
+    assert found.processors == ()  # where it runs depends on that
+    assert "does not say whether it is quantized" in found.notes[0]
     assert found.title == "QAIRT, model format 4.0"
     assert "as new as the file" in next(loader.why for loader in found.runtimes if loader.loads)
 
@@ -119,9 +121,11 @@ def test_odd_values_in_a_history(tmp_path):
 
 
 def test_what_we_write_and_the_same_without_crcs(tiny_dlc, tmp_path):
-    found = origin_of(check_container(tiny_dlc))
+    found = origin_of(check_container(tiny_dlc), is_quantized=False)
     assert found.generation == "QAIRT" and found.version and found.notes == ()
-    without = origin_of(check_container(zero_crcs(tiny_dlc, tmp_path / "x.dlc")))
+    assert origin_of(check_container(tiny_dlc)).is_quantized is None  # its record does not say
+    copy = zero_crcs(tiny_dlc, tmp_path / "x.dlc")
+    without = origin_of(check_container(copy), is_quantized=False)
     assert "its entries have no CRCs" in without.notes[0]
     assert without.steps == found.steps
 

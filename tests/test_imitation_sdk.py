@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import onnx
 import pytest
 from imitation_sdk import VERSIONS, linux_target, make_sdk
 from imitation_sdk.command_line import ToolError, parse
-from imitation_sdk.dlc import commands_of, entries_of, read_graph
+from imitation_sdk.dlc import commands_of, entries_of, read_graph, write_entries
 from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 from imitation_sdk.flags import flags_of
 from imitation_sdk.layout import HOST
 
+from export.sdk.parsers.dlc_info import parse_dlc_info
+from export.sdk.parsers.net_run import processed_inputs
 from runtime.onnx_session import open_session
 
 OLD, LAST_1, EARLY_2, LATE, NEWEST = VERSIONS
@@ -123,6 +126,7 @@ def test_flags_of_the_version(tool, version, words):
         ("snpe-dlc-quant", LATE, "--optimizations cle", "unrecognised"),
         ("snpe-dlc-quant", LATE, "--act_quantizer_calibration mse", "unrecognised"),
         ("qairt-quantizer", NEWEST, "--algorithms cle", "unrecognized"),
+        ("snpe-dlc-quant", NEWEST, "--use_adjusted_weights_quantizer", "unrecognised"),
         ("qairt-quantizer", NEWEST, "--override_params", "unrecognized"),
         ("qairt-quantizer", LATE, "--axis_quant", "unrecognized"),
         ("qairt-converter", LATE, "-s image 1,3,48,80", "unrecognized"),
@@ -312,8 +316,11 @@ def test_quantized_edges_and_log(files, imitation_sdk):
     assert "[INFO] Setting activation for layer: " in old and "[INFO] bw: 8, min: " in old
     assert f"Writing quantized model to: {folder / 'x.dlc'}" in old
     words = ("--input_dlc", made[EARLY_2][0], *words[2:], "--axis_quant", "--act_bitwidth", "16")
+    late = run_tool(imitation_sdk(LATE), "snpe-dlc-quant", *words).stderr
+    warning = "[WARNING] --axis_quant is deprecated, use --use_per_channel_quantization option."
+    assert warning in late
     new = run_tool(imitation_sdk(EARLY_2), "snpe-dlc-quant", *words).stderr
-    assert "[WARNING] --axis_quant is deprecated, use --use_per_channel_quantization option." in new
+    assert warning not in new
     assert f"Saved quantized dlc to: {folder / 'x.dlc'}" in new
     graph = read_graph(folder / "x.dlc")
     assert graph.tensors["image"].dtype == "ufixed16"
@@ -350,30 +357,117 @@ def test_quantizer_failures(files, imitation_sdk, tmp_path):
     assert both.returncode == 1
 
 
+def test_what_quantizers_end_with(files, imitation_sdk, tmp_path):
+    """By the logs that are known: of qairt-quantizer's before 2.30 none is."""
+    _, listed, made = files
+    words = ("--input_dlc", made[NEWEST][0], "--input_list", listed)
+    words += ("--output_dlc", tmp_path / "q.dlc")
+    qairt = run_tool(imitation_sdk(NEWEST), "qairt-quantizer", *words).stderr
+    assert "INFO - Quantization completed successfully\n" in qairt
+    assert f"INFO - Quantized Model saved at: {tmp_path / 'q.dlc'}\n" in qairt
+    assert "Saved quantized dlc" not in qairt and "Writing quantized model" not in qairt
+    older = run_tool(imitation_sdk(NEWEST), "snpe-dlc-quant", *words).stderr
+    assert f"Successfully saved DLC to {tmp_path / 'q.dlc'}" in older
+    words = ("--input_dlc", made[EARLY_2][0], *words[2:])
+    assert run_tool(imitation_sdk(LATE), "qairt-quantizer", *words).stderr == ""
+
+
+@pytest.mark.parametrize("version", [LATE, NEWEST])
+def test_a_soc_is_refused_by_converters_and_quantizers(
+    files, imitation_sdk, tiny_onnx, tmp_path, version
+):
+    root, soc = imitation_sdk(version), ("--target_soc_model", "SM8650")
+    words = ("-i", tiny_onnx, "-o", tmp_path / "m.dlc")
+    done = run_tool(root, "qairt-converter", *words, *soc)
+    assert done.returncode != 0 and "SOC model SM8650 is not supported." in done.stderr
+    words = ("-i", files[2][EARLY_2][0], "-l", files[1], "-o", tmp_path / "q.dlc")
+    done = run_tool(root, "qairt-quantizer", *words, *soc)
+    assert done.returncode != 0 and "SOC model SM8650 is not supported." in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_steps_of_16_bit_weights_need_symmetric_ones(files, imitation_sdk, tmp_path):
+    words = ("-i", files[2][NEWEST][0], "-l", files[1], "-o", tmp_path / "q.dlc")
+    words += ("--weights_bitwidth", "16", "--restrict_quantization_steps=-0x8000 0x7F7F")
+    plain = run_tool(imitation_sdk(NEWEST), "qairt-quantizer", *words).stderr
+    assert "Value will be ignored." in plain
+    words += ("--param_quantizer_schema", "symmetric")
+    symmetric = run_tool(imitation_sdk(NEWEST), "qairt-quantizer", *words).stderr
+    assert "steps to: min: -32768 - max: 32639" in symmetric
+
+
 def test_graph_prepare(files, imitation_sdk, tmp_path):
     root, words = imitation_sdk(EARLY_2), ("--input_dlc", files[2][EARLY_2][1])
-    words += ("--output_dlc", tmp_path / "c.dlc", "--htp_socs", "sm8550")
+    words += ("--output_dlc", tmp_path / "c.dlc")
     assert run_tool(root, "snpe-dlc-graph-prepare", *words).returncode == 0
     assert read_graph(tmp_path / "c.dlc").inputs == ("image",)
-    exclusive = run_tool(root, "snpe-dlc-graph-prepare", *words, "--htp_archs", "v73")
-    assert "mutually exclusive" in exclusive.stderr
+    exclusive = ("--htp_socs", "sm8550", "--htp_archs", "v73")
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words, *exclusive)
+    assert "mutually exclusive" in done.stderr
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words, "--htp_socs", "qcs9075")
+    assert "qcs9075 is not one of sm8350" in done.stderr.lower() and done.returncode == 1
+
+
+def test_graph_prepare_takes_the_last_output_unless_told(files, imitation_sdk, tmp_path):
+    root, dlc = imitation_sdk(NEWEST), tmp_path / "c.dlc"
+    words = ("--input_dlc", files[2][NEWEST][1], "--output_dlc", dlc)
+    words += ("--htp_socs", "qcs6490,SM8550")
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words)
+    for line in (
+        "[USER_INFO] No cache record in the DLC matches the target device. Creating a new record",
+        "[INFO] SNPE HTP Offline Prepare: Successfully created cache for QCS6490",
+        "[INFO] QCS6490 : Success",
+        "[INFO] SM8550 : Success",
+        f"[USER_INFO] Successfully saved DLC to {dlc}",
+    ):
+        assert line in done.stderr.splitlines()
+    assert json.loads(entries_of(dlc)["imitation.cache"])["outputs"] == ["boxes"]
+    told = ("--set_output_tensors", "scores,boxes")
+    run_tool(root, "snpe-dlc-graph-prepare", *words, *told)
+    assert json.loads(entries_of(dlc)["imitation.cache"])["outputs"] == ["scores", "boxes"]
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words, "--set_output_tensors", "gone")
+    assert "gone is not in the network" in done.stderr
+
+
+def test_graph_prepare_of_float_graphs(files, imitation_sdk, tiny_onnx, tmp_path):
+    root, half, dlc = imitation_sdk(NEWEST), tmp_path / "h.dlc", tmp_path / "c.dlc"
+    words = ("--input_dlc", files[2][NEWEST][0], "--output_dlc", dlc, "--htp_socs", "sm8550")
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words)
+    assert (done.returncode, dlc.exists()) == (1, False)
+    run_tool(root, "qairt-converter", "-i", tiny_onnx, "-o", half, "--float_bitwidth", "16")
+    words = ("--input_dlc", half, "--output_dlc", dlc, "--use_float_io", "--htp_socs")
+    done = run_tool(root, "snpe-dlc-graph-prepare", *words, "qcs6490")
+    assert (done.returncode, dlc.exists()) == (-signal.SIGABRT, False)
+    assert run_tool(root, "snpe-dlc-graph-prepare", *words, "sm8550").returncode == 0
+    assert dlc.exists()
+
+
+def test_a_file_of_floats_where_encodings_are_not_all(files, imitation_sdk, tmp_path):
+    root, dlc = imitation_sdk(NEWEST), tmp_path / "q.dlc"
+    words = ("-i", files[2][NEWEST][0], "-o", dlc, "--enable_float_fallback")
+    both = run_tool(root, "qairt-quantizer", *words, "-l", files[1])
+    assert "mutually exclusive" in both.stderr
+    assert run_tool(root, "qairt-quantizer", *words).returncode == 0
+    assert read_graph(dlc).tensors["image"].dtype == "float32"
 
 
 # --- dlc-info ---
 
 
-def test_dlc_info_of_both_families(files, imitation_sdk, tmp_path):
+def test_dlc_info_of_both_families(files, imitation_sdk):
     old = run_tool(imitation_sdk(OLD), "snpe-dlc-info", "-i", files[2][OLD][0]).stdout
     assert "Total parameters: 1596 (0.0 MB assuming single precision float)" in old
     assert "Total MACs per inference: 169k (100%)" in old
     assert "Layers used by DLC: " in old and "Input Name" not in old and "(Float_32)" not in old
-    saved = tmp_path / "i.csv"
-    words = ("-i", files[2][NEWEST][1], "-s", saved)
+    assert old.startswith("DLC info for: ") and "Info of graph" not in old
+    early = run_tool(imitation_sdk(EARLY_2), "snpe-dlc-info", "-i", files[2][EARLY_2][0]).stdout
+    assert early.startswith("DLC info for: ") and "Ops used by DLC: " in early
+    words = ("-i", files[2][NEWEST][1])
     new = run_tool(imitation_sdk(NEWEST), "snpe-dlc-info", *words).stdout
-    assert "image (uFxp_8) [NW Input]" in new and "Ops used by DLC: " in new
-    rows = saved.read_text().splitlines()
-    assert "Input Name,Dimensions,Type,Encoding Info" in rows
-    assert any(row.startswith('image,"1,48,80,3",uFxp_8,') for row in rows)
+    assert new.startswith("DLC info of: ") and "\nInfo of graph: " in new
+    assert "image (uFxp_8) [NW Input]" in new and "Ops used by Graph: " in new
+    assert re.search(r"\| Input Name \| Dimensions +\| Type +\| Encoding Info", new)
+    assert re.search(r"\| image +\| 1,48,80,3 +\| uFxp_8", new)
 
 
 # --- running ---
@@ -387,9 +481,17 @@ def net_run(root, dlc, listed, output, *words, **more):
 @pytest.mark.parametrize("version", [OLD, NEWEST])
 def test_net_run_gives_the_networks_outputs(files, imitation_sdk, tiny_onnx, tmp_path, version):
     folder, listed, made = files
-    done = net_run(imitation_sdk(version), made[version][0], listed, tmp_path)
+    both = ("--set_output_tensors", "scores,boxes")
+    done = net_run(imitation_sdk(version), made[version][0], listed, tmp_path, *both)
     assert f"Model String: N/A\nSNPE v{version}\n" in done.stdout
-    assert f"Processing DNN input(s):\n{folder / '0.raw'}\n" in done.stdout
+    assert processed_inputs(done.stdout) == 3
+    if version == NEWEST:
+        assert f"\nProcessing graph : {version}\n" in done.stdout
+        assert f"\nProcessing DNN input(s): {folder / '0.raw'}\n" in done.stdout
+        assert done.stdout.endswith(f"Successfully executed graph {version}\n")
+    else:
+        assert f"Processing DNN input(s):\n{folder / '0.raw'}\n" in done.stdout
+        assert "Successfully executed" not in done.stdout
     session = open_session(tiny_onnx)
     for index in range(3):
         image = np.fromfile(folder / f"{index}.raw", "<f4").reshape(1, *SHAPE_HWC)
@@ -397,6 +499,34 @@ def test_net_run_gives_the_networks_outputs(files, imitation_sdk, tiny_onnx, tmp
         found = np.fromfile(tmp_path / f"Result_{index}" / "scores.raw", "<f4")
         np.testing.assert_allclose(found.reshape(1, 150, 3), expected, atol=1e-5)
     assert (tmp_path / "SNPEDiag_0.log").is_file()
+
+
+@pytest.mark.parametrize("version", [OLD, EARLY_2, NEWEST])
+def test_a_run_gives_the_last_output_unless_asked(files, imitation_sdk, tmp_path, version):
+    folder, _, made = files
+    layer = _layer_of("scores", made[version][0])
+    listed = tmp_path / "list.txt"
+
+    def written(first_line, *words):
+        listed.write_text(f"{first_line}{folder / '1.raw'}\n")
+        output = tmp_path / f"output{len(list(tmp_path.iterdir()))}"
+        done = net_run(imitation_sdk(version), made[version][0], listed, output, *words)
+        names = sorted(path.name for path in output.glob("Result_0/*"))
+        return names if done.returncode == 0 else done.stderr
+
+    assert written("") == ["boxes.raw"]
+    assert written("", "--set_output_tensors", "scores,boxes") == ["boxes.raw", "scores.raw"]
+    assert written(f"#{layer}\n") == ["scores.raw"]
+    both = written("%scores boxes\n")
+    if version == OLD:  # SNPE 1 takes the line for files
+        assert "Failed to open raw file" in both
+    else:
+        assert both == ["boxes.raw", "scores.raw"]
+
+
+def _layer_of(tensor, dlc):
+    layers = json.loads(entries_of(dlc)["imitation.json"])["layers"]
+    return next(layer for layer, output in layers.items() if output == tensor)
 
 
 def test_native_outputs_and_other_tensors(files, imitation_sdk, tmp_path):
@@ -431,10 +561,12 @@ def test_the_dsp_needs_stub_and_skel_of_one_sdk(files, imitation_sdk, tmp_path, 
     skels = root / "lib" / ("dsp" if version == OLD else "hexagon-v68/unsigned")
     quantized = made[version][1]
     env = {"ADSP_LIBRARY_PATH": f"{skels};/usr/lib/rfsa/adsp;/dsp"}
-    ran = net_run(root, quantized, listed, tmp_path, "--use_dsp", target=target, env=env)
+    on_dsp = ("--use_dsp", *(("--platform_options", "unsignedPD:ON") if version == OLD else ()))
+    ran = net_run(root, quantized, listed, tmp_path, *on_dsp, target=target, env=env)
     assert ran.returncode == 0, ran.stderr
+    assert ("No cache record in the DLC matches" in ran.stdout) == (version != OLD)
     env = {"ADSP_LIBRARY_PATH": f"/usr/lib/rfsa/adsp:{skels}"}  # not semicolons
-    lost = net_run(root, quantized, listed, tmp_path, "--use_dsp", target=target, env=env)
+    lost = net_run(root, quantized, listed, tmp_path, *on_dsp, target=target, env=env)
     assert (
         lost.returncode == 1 and "Failed to create transport for device, error: 1008" in lost.stderr
     )
@@ -448,18 +580,52 @@ def test_the_dsp_needs_stub_and_skel_of_one_sdk(files, imitation_sdk, tmp_path, 
         assert "error_code=402" in plain.stderr
 
 
+def test_snpe_1_is_told_of_unsigned_libraries_and_hta(files, imitation_sdk, tmp_path):
+    _, listed, made = files
+    root = imitation_sdk(OLD)
+    more = {
+        "target": linux_target(OLD),
+        "env": {"ADSP_LIBRARY_PATH": str(root / "lib" / "dsp")},
+    }
+    signed = net_run(root, made[OLD][1], listed, tmp_path, "--use_dsp", **more)
+    assert signed.returncode == 1 and "Please use testsig" in signed.stderr
+    unsigned = ("--use_aip", "--platform_options", "unsignedPD:ON")
+    without_hta = net_run(root, made[OLD][1], listed, tmp_path, *unsigned, **more)
+    assert without_hta.returncode == 1 and "no HTA section" in without_hta.stderr
+    words = ("--input_dlc", made[OLD][0], "--input_list", listed, "--enable_hta")
+    words += ("--output_dlc", tmp_path / "h.dlc")
+    assert run_tool(root, "snpe-dlc-quantize", *words).returncode == 0
+    assert net_run(root, tmp_path / "h.dlc", listed, tmp_path, *unsigned, **more).returncode == 0
+
+
+def test_a_cache_is_for_its_outputs(files, imitation_sdk, tmp_path):
+    _, listed, made = files
+    root, cached = imitation_sdk(NEWEST), tmp_path / "c.dlc"
+    record = {"socs": ["SM8550", "QCS6490"], "outputs": ["scores", "boxes"], "version": NEWEST}
+    content = json.dumps(record).encode()
+    write_entries(cached, {**entries_of(made[NEWEST][1]), "imitation.cache": content})
+    info = parse_dlc_info(run_tool(root, "qairt-dlc-info", "-i", cached).stdout)
+    assert [cache.identifier for cache in info.caches] == ["HTP_SM8550", "HTP_QCS6490"]
+    assert info.caches[0].about == ("Graph Optimization Level: 2 (default)",)
+    more = {
+        "target": linux_target(NEWEST),
+        "env": {"ADSP_LIBRARY_PATH": str(root / "lib" / "hexagon-v68" / "unsigned")},
+    }
+    both = ("--set_output_tensors", "scores,boxes")
+    for words, is_used in ((both, True), ((), False)):
+        ran = net_run(root, cached, listed, tmp_path, "--use_dsp", *words, **more)
+        assert ran.returncode == 0, ran.stderr
+        assert ("No cache record in the DLC matches" in ran.stdout) == (not is_used)
+
+
 def test_diagview_of_both_families(files, imitation_sdk, tmp_path):
-    log, saved = tmp_path / "SNPEDiag_0.log", tmp_path / "d.csv"
+    log = tmp_path / "SNPEDiag_0.log"
     net_run(imitation_sdk(OLD), files[2][OLD][0], files[1], tmp_path)
-    words = ("--input_log", log, "--output", saved)
+    words = ("--input_log", log)
     old = run_tool(imitation_sdk(OLD), "snpe-diagview", *words).stdout
     assert "Average SNPE Statistics:" in old and "\n0: " in old and " us : CPU" in old
-    assert saved.read_text().splitlines()[0].count(",") == 4
-    new = run_tool(
-        imitation_sdk(NEWEST), "snpe-diagview", *words, "--csv_format_version", "2"
-    ).stdout
+    new = run_tool(imitation_sdk(NEWEST), "snpe-diagview", *words).stdout
     assert "SNPE Execute Statistics (Averaged):" in new and "Subnet 0 (CPU) : " in new
-    assert "Layer Id,Layer Name,Time,Unit of Measurement" in saved.read_text()
     log.write_bytes(b"noise")
     assert run_tool(imitation_sdk(OLD), "snpe-diagview", "--input_log", log).returncode == 1
 

@@ -4,6 +4,9 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -16,6 +19,7 @@ from benchmarks.model_info import info_of_file, info_of_network
 from persondet.cli import cli
 from persondet.errors import InputError
 from persondet.networks import build_network, initialise
+from persondet.sidecar import sidecar_path
 from persondet.zoo import F38, detector_spec, network_names
 
 # The specification gives f38's; the others follow from the same rules.
@@ -228,3 +232,50 @@ def test_the_encoding_of_a_quantized_input_is_shown(quantized):
     assert port["encoding"] == {"scales": [1 / 128], "offsets": [-127], "axis": None}
     text = invoke(quantized.dlc.path, "--totals")
     assert "real = (stored -127) * 0.0078125" in text
+
+
+WITHOUT_THE_WHEEL = """
+import sys
+sys.modules["onnxruntime_qnn"] = None
+from persondet.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("with_sidecar", "quantized", "runs_on"),
+    [
+        (True, False, "CPU: yes, float"),
+        (True, True, "DSP, HTP: yes, quantized"),
+        (False, False, None),
+    ],
+)
+def test_what_a_dlc_is_without_the_wheel(tiny_dlc, tmp_path, with_sidecar, quantized, runs_on):
+    """QAIRT's record in the file is the same for float and quantized graphs."""
+    path = tmp_path / "model.dlc"
+    shutil.copy(tiny_dlc, path)
+    record = json.loads(sidecar_path(tiny_dlc).read_text())
+    if quantized:  # as `quantize` writes it
+        record["step"] = "quantize"
+        del record["details"]["quantized"]
+    if with_sidecar:
+        sidecar_path(path).write_text(json.dumps(record))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_WHEEL, "info", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Qualcomm's libraries, which are not installed: pip install onnxruntime-qnn==" in (
+        done.stderr
+    )
+    found = " ".join(done.stdout.split())
+    assert "Container: QAIRT" in found
+    if runs_on is None:
+        assert "Then runs on" not in found
+        assert "does not say whether it is quantized" in found
+    else:
+        assert runs_on in found
+        assert "Made by" in found

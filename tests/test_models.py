@@ -80,6 +80,13 @@ def test_a_damaged_cache_is_made_again(wheel, damage):
     assert read_sidecar(path) is not None
 
 
+def test_a_cache_that_cannot_be_written_is_named(wheel, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"ssdlite-mb2-person is made .*XDG_CACHE_HOME"):
+        resolve_model("ssdlite-mb2-person")
+
+
 def test_shipped_models_are_found_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "WEIGHTS_FOLDER", tmp_path)
     (tmp_path / "head.pth").write_bytes(b"weights")
@@ -92,8 +99,10 @@ def test_shipped_models_are_found_by_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("mb2-ssd-lite-f38", r"`persondet init mb2-ssd-lite-f38 -o f38\.pth` writes an untrained"),
-        ("mb_ssd_lite_f38", "did you mean mb2-ssd-lite-f38"),
+        ("mb2-ssd-lite-f38", r"`persondet init f38 -o f38\.pth` writes an untrained"),
+        ("mb_ssd_lite_f38", r"is a network, .* `persondet init f38 -o f38\.pth` writes"),
+        ("f38", r"f38 is a network, and no trained weights of it are shipped"),
+        ("mb2-ssd-lite-f83", "did you mean mb2-ssd-lite-f38"),
         ("ssdlite-mb2-persons", "did you mean ssdlite-mb2-person"),
         ("models/none.onnx", r"there is no file models/none\.onnx, .*one of: .*ssdlite-mb2-person"),
     ],
@@ -140,7 +149,7 @@ def test_init_command(persondet, tmp_path):
         "mb2-ssd-lite-f38", class_names=["head", "helmet"], anchor_ratios=[1.0], width_mult=0.5
     )
     assert read_sidecar(first)["details"] == {"seed": 0}
-    persondet("init", "mb2-ssd-lite-f38", "-o", second, *options)
+    persondet("init", "f38", "-o", second, *options)
     persondet("init", "mb2-ssd-lite-f38", "-o", third, *options, "--seed", "1")
     assert first.read_bytes() == second.read_bytes() != third.read_bytes()
 
@@ -148,7 +157,8 @@ def test_init_command(persondet, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["resnet", "-o", "x.pth"], "'resnet' is not one of 'mb2-ssd-lite-f38'"),
+        (["resnet", "-o", "x.pth"], "unknown network 'resnet'; known: mb2-ssd-lite-f38 (f38), "),
+        (["f38", "-o", "x.dlc"], "cannot write x.dlc: the result's name must end in .pth"),
         (["mb2-ssd-lite-f38"], "Missing option '-o'"),
         (["mb2-ssd-lite-f38", "-o", "."], "it is a folder"),
         (["mb2-ssd-lite-f38", "-o", "x.pth", "--classes", "a,,b"], "is not a list like a,b,c"),

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from conv_graph import conv_graph
+from onnx import TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from tiny_detector import outputs_with, save_onnx
 
@@ -182,3 +183,13 @@ def test_the_backend_asks_for_exact_sums(tmp_path) -> None:
     assert options.get_session_config_entry(ENTRIES[0]) == "1"
     assert backend.infer(np.zeros(backend.spec.input_shape, backend.spec.input_dtype))
     backend.close()
+
+
+def test_what_fails_is_raised_and_not_printed(capfd) -> None:
+    """ONNX Runtime's message cannot be decoded: its own code would print that and try again."""
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Nope", ["x"], ["y"])], "g", [value], [value])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(UnicodeDecodeError):
+        open_session(model.SerializeToString().replace(b"Nope", b"No\xf6e"))
+    assert capfd.readouterr() == ("", "")

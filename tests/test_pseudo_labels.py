@@ -101,6 +101,32 @@ def test_only_the_classes_asked_for_count_as_looked_for(tmp_path: Path, model: P
     assert image["labeled_category_ids"] == [2]
 
 
+def test_a_data_set_in_the_short_form(tmp_path: Path, model: Path) -> None:
+    """Its pictures, each once; what is left out of it is said."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    write_image_rgb(pictures / "a.png", np.zeros((50, 70, 3), np.uint8))
+    names = ("a.png", "a.png", "missing.png")
+    record = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    data, out = tmp_path / "data.json", tmp_path / "labels.json"
+    data.write_text(json.dumps(record))
+    arguments = [str(model), str(data), "--images-root", str(pictures), "-o", str(out)]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "1 x picture missing: dropped" in result.stderr
+    assert "image annotated more than once" in result.stderr
+    assert [s.image_path.name for s in read_coco_json(out, pictures).samples] == ["a.png"]
+    result = CliRunner().invoke(command, [str(model), str(pictures), *arguments[2:]])
+    assert "says itself where the pictures are" in str(result.exception)
+    record["images"] = [{"id": 1, "file_name": str(pictures / "a.png")}]
+    data.write_text(json.dumps(record))
+    result = CliRunner().invoke(command, [*arguments[:3], str(tmp_path / "xml"), *arguments[4:]])
+    assert "is not below" in str(result.exception)
+
+
 def test_what_is_no_data_is_refused(tmp_path: Path, model: Path) -> None:
     arguments = [str(model), str(tmp_path / "nothing"), "-o", str(tmp_path / "l.json")]
     result = CliRunner().invoke(command, arguments)

@@ -91,7 +91,7 @@ def test_a_wheel_of_another_version_is_refused_with_the_right_one(fresh_librarie
 
 def test_a_missing_wheel_is_the_users_error_with_the_remedy(fresh_libraries) -> None:
     fresh_libraries.setattr(libraries, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"not installed: pip install 'persondet\[qairt\]'"):
+    with pytest.raises(InputError, match=r"not installed: pip install onnxruntime-qnn=="):
         libraries.open_system()
 
 

@@ -18,7 +18,7 @@ from export.child import run_module
 from export.verify import dlc_parameters
 from persondet.errors import InputError, PersondetError
 from persondet.sidecar import sidecar_path
-from runtime.qairt import abi, reader
+from runtime.qairt import abi, probe, reader
 from runtime.qairt.container import repack
 from runtime.qairt.reader import check_readable, read_dlc
 from runtime.qairt.structs import tensor_from_struct
@@ -180,13 +180,13 @@ def test_the_probes_crash_is_not_ours(tiny_dlc, tmp_path, monkeypatch) -> None:
     interpreter = tmp_path / "python"
     interpreter.write_text("#!/bin/sh\nkill -SEGV $$\n")
     interpreter.chmod(0o755)
-    monkeypatch.setattr(reader.sys, "executable", str(interpreter))
+    monkeypatch.setattr(probe.sys, "executable", str(interpreter))
     with pytest.raises(
         InputError, match=r"crashes Qualcomm's loader \(signal 11\).*; copy it again"
     ):
         read_dlc(zeroed)
     interpreter.write_text("#!/bin/sh\nsleep 60\n")
-    monkeypatch.setattr(reader, "_PROBE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(probe, "_TIMEOUT_S", 0.1)
     with pytest.raises(InputError, match="keeps Qualcomm's loader busy"):
         read_dlc(zeroed)
 

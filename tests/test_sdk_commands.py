@@ -102,6 +102,26 @@ def test_a_dry_run_of_quantize(folder, astronaut) -> None:
     assert Path(path).stat().st_size == 48 * 80 * 3 * 4
 
 
+def test_a_dry_run_of_a_fallback_to_floats_has_no_list(folder) -> None:
+    (folder / "e.json").write_text('{"activation_encodings": {}, "param_encodings": {}}')
+    words = ("quantize", "my model.onnx", "--dry-run", "--sdk-version", "2.45", "-o", "q.dlc")
+    result = _run(*words, "--encodings", "e.json", "--float-fallback")
+    assert result.exit_code == 0, _message(result)
+    assert "#" not in result.stdout
+    assert result.stdout.splitlines()[-1] == (
+        "qairt-quantizer --input_dlc q.float.dlc --output_dlc q.dlc --enable_float_fallback"
+    )
+    result = _run(*words, "--encodings", "e.json", "--float-fallback", "--calibration", "mse")
+    assert "--calibration: --float-fallback calibrates nothing" in _message(result)
+
+
+def test_a_dry_run_of_a_cache_of_snpe_1_says_what_the_list_lacks(folder, astronaut) -> None:
+    words = ("quantize", "my model.onnx", "--dry-run", "--sdk-version", "1.68", "--soc", "sm8350")
+    for more in ((), ("--calib", str(astronaut), "--raw-files", "raw")):
+        assert "# the cache is of the last output alone, unless" in _run(*words, *more).stdout
+    assert "last output" not in _run(*words[:-2]).stdout
+
+
 def test_a_dry_run_where_a_list_cannot_name_its_files(folder, astronaut, monkeypatch) -> None:
     """What is proposed for --raw-files works."""
     (folder / "a b").mkdir()
@@ -135,6 +155,17 @@ def test_a_dry_run_of_a_checkpoint_begins_with_the_export(f38_checkpoint) -> Non
         (["--toolchain", "snpe"], "give --sdk DIR; what needs none is --toolchain embedded"),
         (["--sdk-version", "2.39"], "--sdk DIR, or --dry-run to see that version's commands"),
         (["--float-bits", "16"], "--float-bits: no SDK is known"),
+        (["--dry-run", "--sdk-version", "2.45", "--soc", "sm8550"], "needs --float-bits 16"),
+        (
+            ["--dry-run", "--sdk-version", "2.45", "--float-bits", "16", "--soc", "QCS6490"],
+            "--soc QCS6490: its HTP is a v68, which has no half precision",
+        ),
+        (
+            ["--soc", "sm8550,sm8650"],
+            "--soc sm8550,sm8650: the toolchain embedded compiles for one",
+        ),
+        (["--soc", "sm8550,"], "expected NAME or NAME,NAME"),
+        (["--optimization-level", "3"], "--optimization-level: no SDK is known"),
         (["--no-simplify"], "--no-simplify: no SDK is known"),
         (
             ["--toolchain", "embedded", "--dry-run"],
@@ -189,6 +220,19 @@ def test_the_line_that_a_dry_run_proposes_can_be_run(folder, astronaut) -> None:
         (["--dry-run", "--sdk-version", "1.47", "--per-channel"], "versions that have one: 1.56"),
         (["--dry-run", "--sdk-version", "2.39", "--raw-files", "r"], "--raw-files needs --calib"),
         (["--dry-run", "--sdk-version", "2.39", "--native-inputs"], "input type is float32"),
+        (["--dry-run", "--sdk-version", "2.39", "--float-fallback"], "needs --encodings FILE"),
+        (
+            ["--dry-run", "--sdk-version", "2.39", "--soc", "qcs9075"],
+            "it takes sm8350, sm8450, sm8550, sm8650, sm8750, qcs6490, qcs8550",
+        ),
+        (
+            ["--dry-run", "--sdk-version", "2.39", "--optimization-level", "3"],
+            "--optimization-level is of the graph prepared for a SoC",
+        ),
+        (
+            ["--dry-run", "--sdk-version", "2.39", "--enable-hta"],
+            "1.40 to 1.68 (snpe-dlc-quantize)",
+        ),
     ],
 )
 def test_errors_of_quantize(arguments, message, folder) -> None:

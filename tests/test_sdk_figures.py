@@ -14,7 +14,14 @@ from benchmarks.model_info import info_of_file
 from benchmarks.sdk_figures import compared_figures
 from benchmarks.snpe1_info import is_snpe1, snpe1_info
 from export.sdk.dlc_info import dlc_info_tool, sdk_dlc_info
-from export.sdk.parsers.dlc_info import DlcInfo, ScaledCount, TableLayer, TablePort
+from export.sdk.parsers.dlc_info import (
+    CacheRecord,
+    DlcInfo,
+    ScaledCount,
+    TableGraph,
+    TableLayer,
+    TablePort,
+)
 from export.sdk.sdk import Sdk, find_sdk
 from export.sdk.versions import Family, parse_version
 from persondet.cli import cli
@@ -23,11 +30,24 @@ from persondet.sidecar import publishing
 
 VERSIONS = ("1.68.0.3932", "2.5.0.4052", "2.26.0.240828")
 # What snpe-dlc-info prints of f38, by the specification of the network
-F38 = DlcInfo(parameters=2_750_864, macs=ScaledCount("618M"), memory_text="345.9 MiB")
+F38 = TableGraph(parameters=2_750_864, macs=ScaledCount("618M"), memory_text="345.9 MiB")
 
 
 def layer(kind: str, **attributes: str) -> TableLayer:
-    return TableLayer(0, "x", kind, (), (), (), "ADGC", attributes)
+    return TableLayer(
+        index=0,
+        name="x",
+        type=kind,
+        inputs=(),
+        outputs=(),
+        shape=(),
+        runtimes="ADGC",
+        attributes=attributes,
+    )
+
+
+def info_of(graph: TableGraph) -> DlcInfo:
+    return DlcInfo(graphs=(graph,))
 
 
 def by_name(figures):
@@ -40,7 +60,7 @@ def f38(f38_dlc):
 
 
 def test_f38_agrees_with_what_snpe_prints_of_it(f38):
-    figures = by_name(compared_figures(f38, F38, Family.SNPE_1))
+    figures = by_name(compared_figures(f38, info_of(F38), Family.SNPE_1))
     for name in ("Total parameters", "Total MACs per inference", "Memory needed to run"):
         assert figures[name].agrees, figures[name]
     assert figures["Total MACs per inference"].why == "the SDK truncates its figure"
@@ -61,21 +81,28 @@ def test_differences_are_explained(f38):
         macs=ScaledCount("626M"),
         memory_text="346.0 MiB",
     )
-    figures = by_name(compared_figures(f38, theirs, Family.SNPE_2))
+    figures = by_name(compared_figures(f38, info_of(theirs), Family.SNPE_2))
     assert not any(figure.agrees for name, figure in figures.items() if name != "Inputs")
     assert figures["Total parameters"].why.endswith("counts other layers too: FullyConnected")
     assert figures["Total MACs per inference"].why.endswith("too: FullyConnected")
     assert figures["Memory needed to run"].why.endswith("later rules are not public")
     assert "every op of the file" in figures["Layers"].why
     renamed = replace(theirs, inputs=(replace(port, name="image.1"),))
-    inputs = by_name(compared_figures(f38, renamed, Family.SNPE_2))["Inputs"]
+    inputs = by_name(compared_figures(f38, info_of(renamed), Family.SNPE_2))["Inputs"]
     assert inputs.agrees is False and "renamed a tensor or changed its layout" in inputs.why
 
 
 def test_fewer_parameters_than_ours(f38):
     theirs = replace(F38, parameters=2_750_000)
-    why = by_name(compared_figures(f38, theirs, Family.SNPE_1))["Total parameters"].why
+    why = by_name(compared_figures(f38, info_of(theirs), Family.SNPE_1))["Total parameters"].why
     assert why.startswith("864 less in the SDK's count")
+
+
+def test_caches_are_shown(f38):
+    caches = (CacheRecord(name="c", sdk_version="2.45", identifier="HTP_V68_SM7325_2MB"),)
+    figures = by_name(compared_figures(f38, DlcInfo(graphs=(F38,), caches=caches), Family.QAIRT))
+    assert figures["Prepared for"].sdk == "HTP_V68_SM7325_2MB"
+    assert "Prepared for" not in by_name(compared_figures(f38, info_of(F38), Family.QAIRT))
 
 
 @pytest.fixture(params=VERSIONS)
@@ -198,7 +225,7 @@ def test_the_sidecar_of_a_file_of_snpe_1_is_shown(shared_dlc, tmp_path):
 
 def test_figures_of_snpe_1_beside_its_sdks(shared_dlc):
     info = snpe1_info(shared_dlc / "test_split_equal_parts_2d.dlc")
-    theirs = DlcInfo(parameters=0, macs=ScaledCount("0"), memory_text="1.0 KiB")
+    theirs = info_of(TableGraph(parameters=0, macs=ScaledCount("0"), memory_text="1.0 KiB"))
     figures = by_name(compared_figures(info, theirs, Family.SNPE_1))
     assert figures["Total parameters"].agrees
     assert figures["Total MACs per inference"].agrees is None

@@ -22,6 +22,8 @@ from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 
 from export.sdk.command_lines import convert_plan, quantize_plan, toolset_of
 from export.sdk.intent import CALIBRATIONS, WEIGHT_SCHEMES, ConvertIntent, QuantizeIntent
+from export.sdk.output_layers import output_layers
+from export.sdk.raw_files import input_list
 from export.sdk.versions import parse_version
 from persondet.cli import main
 from persondet.errors import InputError
@@ -105,23 +107,30 @@ def _convert_intents():
     yield ConvertIntent(simplify=False)
     yield ConvertIntent(fold_batch_norm=False)
     yield ConvertIntent(overrides=Path("overrides.json"))
-    yield ConvertIntent(soc="sm8550")
+    yield ConvertIntent(float_bits=16, socs=("sm8550", "sm8650"), optimization_level=3)
 
 
 def _quantize_intents():
-    switches = ("per_channel", "per_row", "cle", "bias_correction", "apply_overrides")
+    switches = ("per_channel", "per_row", "cle", "bias_correction", "apply_overrides", "enable_hta")
     yield from (QuantizeIntent(**{name: True}) for name in (*switches, "native_inputs"))
     yield from (QuantizeIntent(calibration=name) for name in CALIBRATIONS)
     yield from (QuantizeIntent(weight_scheme=name) for name in WEIGHT_SCHEMES)
     for act, weight, bias in product((8, 16), (8, 16, 4), (None, 8, 32)):
         yield QuantizeIntent(act, weight, bias)
-    yield QuantizeIntent(soc="sm8550")
-    yield QuantizeIntent(16, 8, 32, per_channel=True, cle=True, apply_overrides=True, soc="sm8550")
+    yield QuantizeIntent(apply_overrides=True, float_fallback=True)
+    yield QuantizeIntent(calibration="sqnr", weight_scheme="symmetric")
+    yield QuantizeIntent(socs=("sm8550", "qcs6490"))
+    yield QuantizeIntent(socs=("sm8550",), optimization_level=1)
+    switches = {"per_channel": True, "cle": True, "apply_overrides": True}
+    yield QuantizeIntent(16, 8, 32, socs=("sm8550",), **switches)
 
 
 def _plans(version, tools, spec):
     """What is rendered; refusals are collected by their texts."""
-    files = {"dlc": Path("m.dlc"), "input_list": Path("l.txt"), "output": Path("q.dlc")}
+    files = {
+        **{"dlc": Path("m.dlc"), "input_list": Path("l.txt"), "output": Path("q.dlc")},
+        "outputs": ("scores", "boxes"),
+    }
     plans, refusals = [], []
     for intent in (*_convert_intents(), *_quantize_intents()):
         try:
@@ -152,7 +161,9 @@ def test_what_is_rendered_is_what_the_version_takes(text, input_format):
 
 
 SINCE_1_56 = (
-    QuantizeIntent(16, 16, 32, per_channel=True, cle=True, apply_overrides=True, soc="sm8350"),
+    QuantizeIntent(
+        *(16, 16, 32), per_channel=True, cle=True, apply_overrides=True, socs=("sm8350",)
+    ),
     QuantizeIntent(bias_bits=8, calibration="sqnr", weight_scheme="symmetric"),
     QuantizeIntent(bias_correction=True),
 )
@@ -171,7 +182,10 @@ OF_QAIRT = (*SINCE_2_25, *(QuantizeIntent(calibration=name) for name in CALIBRAT
 def test_what_a_version_has_is_not_refused(text, tools, intents):
     """The strictness of the test above must not be bought with refusals."""
     version = parse_version(text)
-    files = {"dlc": Path("m.dlc"), "input_list": Path("l.txt"), "output": Path("q.dlc")}
+    files = {
+        **{"dlc": Path("m.dlc"), "input_list": Path("l.txt"), "output": Path("q.dlc")},
+        "outputs": ("scores", "boxes"),
+    }
     for intent in intents:
         assert quantize_plan(intent, version, toolset_of(version, tools), **files).calls
 
@@ -236,6 +250,31 @@ def _least_sqnr_db(comparison_json):
     return min(output["sqnr_db"] or 1000.0 for output in model["outputs"].values())
 
 
+def test_a_net_run_without_an_option_for_outputs_gets_their_layers(
+    persondet, imitation_sdk, tiny_onnx, pictures, tmp_path, monkeypatch
+):
+    """1.4x: in the first line of the list, by the names that the DLC has for them."""
+    version, dlc = "1.43.0.2307", tmp_path / "t.dlc"
+    root = imitation_sdk(version)
+    code, _, err = persondet("convert", tiny_onnx, "-o", dlc, "--sdk", root)
+    assert code == 0, err
+    assert output_layers(dlc, ("scores", "boxes")) == ("/Concat", "/Concat_1")
+    assert output_layers(tiny_onnx, ("scores", "boxes")) == ()
+    written = []
+    real = input_list
+    monkeypatch.setattr(
+        "benchmarks.devices.snpe_board.input_list",
+        lambda *rows, **names: written.append(real(*rows, **names)) or written[-1],
+    )
+    monkeypatch.setenv("SNPE_ROOT", str(root))
+    monkeypatch.setenv("PERSONDET_SNPE_TARGET", linux_target(version))
+    words = ("--images", pictures, "--device", "local", "--json", "--runtime", "cpu")
+    code, out, err = persondet("compare", tiny_onnx, dlc, *words)
+    assert code == 0, err
+    assert _least_sqnr_db(out) > 100
+    assert written[0].splitlines()[0] == "#/Concat /Concat_1"
+
+
 @pytest.mark.parametrize("version", [EARLY_2, NEWEST])
 def test_compare_here(persondet, made, tiny_onnx, pictures, version):
     words = ("compare", tiny_onnx, made(version)[1], "--images", pictures, "--json")
@@ -265,14 +304,87 @@ def test_bytes_as_input(persondet, imitation_sdk, tiny_uint8_onnx, pictures, tmp
     )
 
 
-def test_a_prepared_graph(persondet, imitation_sdk, tiny_onnx, pictures, tmp_path):
-    for version in (LAST_1, NEWEST):
-        words = ("quantize", tiny_onnx, "-o", tmp_path / "q.dlc", "--soc", "sm8550", "--cle")
-        words += ("--per-channel", "--sdk", imitation_sdk(version), "--calib", pictures)
-        code, _, err = persondet(*words)
-        assert code == 0, err
-        record = json.loads(entries_of(tmp_path / "q.dlc")["imitation.cache"])
-        assert record == {"socs": "sm8550", "version": version}
+def _cache(dlc):
+    return json.loads(entries_of(dlc)["imitation.cache"])
+
+
+@pytest.mark.parametrize("version", [LAST_1, EARLY_2, LATE, NEWEST])
+def test_a_prepared_graph(persondet, imitation_sdk, tiny_onnx, pictures, tmp_path, version):
+    """Of both outputs: each tool takes the last one unless it is told."""
+    words = ("quantize", tiny_onnx, "-o", tmp_path / "q.dlc", "--soc", "sm8550,RB3 Gen 2")
+    words += ("--soc", "QCS8550", "--sdk", imitation_sdk(version), "--calib", pictures)
+    code, _, err = persondet(*words)
+    assert code == 0, err
+    assert _cache(tmp_path / "q.dlc") == {
+        "socs": ["SM8550", "QCS6490", "QCS8550"],
+        "outputs": ["scores", "boxes"],
+        "version": version,
+    }
+    assert "note" not in err.replace("note: fewer than 10", "").replace("note: the ONNX has", "")
+
+
+@pytest.mark.parametrize("version", [EARLY_2, LATE, NEWEST])
+def test_a_prepared_graph_of_half_floats(persondet, imitation_sdk, tiny_onnx, tmp_path, version):
+    root, dlc = imitation_sdk(version), tmp_path / "h.dlc"
+    words = ("convert", tiny_onnx, "-o", dlc, "--sdk", root, "--soc", "sm8550")
+    code, _, err = persondet(*words, "--float-bits", 16, "--optimization-level", 3)
+    assert code == 0, err
+    assert _cache(dlc) == {
+        **{"socs": ["SM8550"], "outputs": ["scores", "boxes"]},
+        **{"version": version, "optimization_level": "3"},
+    }
+    commands = read_sidecar(dlc)["details"]["commands"]
+    assert [command.split()[0] for command in commands][1:] == ["snpe-dlc-graph-prepare"]
+    code, _, err = persondet(*words)
+    assert (code, "needs --float-bits 16" in err) == (2, True)
+
+
+@pytest.mark.parametrize("tools", ["snpe", "qairt"])
+def test_float_fallback(persondet, imitation_sdk, tiny_onnx, pictures, tmp_path, tools):
+    """Encodings of all, without a picture; of nothing that the graph is quantized by."""
+    words = ("quantize", tiny_onnx, "-o", tmp_path / "e.dlc", "--calib", pictures)
+    assert persondet(*words, "--toolchain", "embedded")[0] == 0
+    encodings, root = tmp_path / "e.quantized.encodings.json", imitation_sdk(NEWEST)
+    words = ("quantize", tiny_onnx, "-o", tmp_path / "q.dlc", "--sdk", root, "--sdk-tools", tools)
+    words += ("--encodings", encodings, "--float-fallback")
+    code, _, err = persondet(*words)
+    assert code == 0, err
+    assert read_graph(tmp_path / "q.dlc").tensors["image"].encoding is not None
+    details = read_sidecar(tmp_path / "q.dlc")["details"]
+    assert "--input_list" not in details["commands"][1] and "pictures" not in details
+    code, _, err = persondet(*words, "--calib", pictures)
+    assert (code, "--calib: --float-fallback calibrates nothing" in err) == (2, True)
+    empty = tmp_path / "empty.json"
+    empty.write_text('{"activation_encodings": {}, "param_encodings": {}}')
+    words = (*words[:-2], empty, words[-1])
+    code, _, err = persondet(*words)
+    assert (code, "is not the graph: nothing in it is quantized" in err) == (1, True)
+
+
+def test_the_aip_takes_what_was_prepared_for_it(
+    persondet, imitation_sdk, tiny_onnx, made, pictures, tmp_path, monkeypatch
+):
+    root, dlc = imitation_sdk(LAST_1), tmp_path / "hta.dlc"
+    words = ("quantize", tiny_onnx, "-o", dlc, "--sdk", root, "--calib", pictures)
+    code, _, err = persondet(*words, "--enable-hta")
+    assert code == 0, err
+    monkeypatch.setenv("SNPE_ROOT", str(root))
+    monkeypatch.setenv("PERSONDET_SNPE_TARGET", linux_target(LAST_1))
+    words = ("--images", pictures, "--device", "local", "--runtime", "aip", "--json")
+    code, out, err = persondet("compare", tiny_onnx, dlc, *words)
+    assert code == 0, err
+    assert 30 < _least_sqnr_db(out) < 60
+    other = made(LAST_1)[1]
+    code, _, err = persondet("compare", tiny_onnx, other, *words)
+    assert code == 2
+    assert "the runtime aip needs a DLC quantized with --enable_hta" in err
+    words = ("--image", pictures / "picture 0.png", "--device", "local", "--tool", "throughput")
+    words += ("--runs", 1, "--warmup", 0)
+    code, out, err = persondet("benchmark", other, *words, "--runtimes", "dsp,aip", "--json")
+    assert [setting["runtime"] for setting in json.loads(out)["settings"]] == ["dsp"]
+    assert "--enable_hta" in out + err  # left out, saying why
+    code, _, err = persondet("benchmark", other, *words, "--runtimes", "aip")
+    assert (code, "--enable_hta" in err) == (2, True)
 
 
 def test_encodings_reach_the_quantizer(persondet, imitation_sdk, tiny_onnx, pictures, tmp_path):

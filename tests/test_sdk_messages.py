@@ -27,7 +27,27 @@ KNOWN = [
     ("Please use testsig if using unsigned images.", "unsignedPD:ON"),
     ("Failed to create transport for device, error: 1008", "same SDK"),
     ("Stub lib id mismatch: expected (v2.5), detected (v2.7)", "same SDK"),
-    ("No cache record in the DLC matches the target device (HTP_V68_SM7325_2MB).", "--htp_socs"),
+    ("ERROR - SOC model SM8550 is not supported.", "snpe-dlc-graph-prepare --htp_socs"),
+    ("/lib/libc.so.6: version `GLIBC_2.34' not found (required by ./tool)", "Ubuntu 22.04"),
+    ("libstdc++.so.6: version `GLIBCXX_3.4.30' not found", "Ubuntu 22.04"),
+    (
+        "error_code=311; error_message=Incomplete DLC is missing mandatory record",
+        "`persondet info`",
+    ),
+    ("error_code=1002; error_message=No backend could validate Op=Conv_0", "SDK of the runtime"),
+    ("error_code=15001; error_message=Graph could not be composed", "SDK of the runtime"),
+    ("[ERROR] Bad quantization: zero scale!", "--enable_hta"),
+    (
+        "TypeError: 'NoneType' object is not iterable in 'AttributeProto'",
+        "bin/check-python-dependency",
+    ),
+    ("error_code=500; error_message=Target runtime is not available.", "snpe-platform-validator"),
+    ("No Snapdragon SOC detected", "newer SDK"),
+    ("Segmentation fault (core dumped)", "SDK of the runtime"),
+    ("command terminated: exit code 139", "SDK of the runtime"),
+    ("command terminated: exit code 134", "v69"),
+    ("Aborted", "v69"),
+    ("./snpe-dlc-quant: line 3: Illegal instruction (core dumped)", "AVX2"),
     ("testsig-0x0.so: Permission denied", "adb shell"),
     ("Failed to write data to: output/Result_0//backbone/Relu.raw", "plain names"),
     ("Unable to load dlc: unsupported model version 4.0", "`persondet info`"),
@@ -54,6 +74,10 @@ def test_a_known_message_gets_its_remedy(text, remedy):
         "Model Version: N/A",
         "[INFO] bw: 8, min: -1, max: 1, delta: 0.007, offset: -128",
         "Successfully executed!",
+        "Successfully executed graph head",
+        "No cache record in the DLC matches the target device (HTP_V68_SM7325_2MB).",
+        "Build time: 15001 microseconds",
+        "Processing DNN input(s): 1002.raw",
         "Layer is not supported in AIP",
         "INFO_DLC_SAVE_LOCATION: Saving model at ./5d/x.dlc",
     ],
@@ -102,11 +126,21 @@ def test_another_version_is_not_the_containers(text):
     assert explain(text) == ()
 
 
-def test_a_kill_for_memory_shows_in_the_exit_code_only():
-    assert explain("", code=137)[0].found == "exit code 137"
-    assert "memory" in explain("", code=-9)[0].cause
-    assert len(explain("exit code 137", code=137)) == 1
+@pytest.mark.parametrize(
+    ("codes", "cause"),
+    [
+        ((137, -9), "use of memory"),
+        ((139, -11), "of another version than the runtime"),
+        ((134, -6), "16-bit floats on a DSP of architecture v68"),
+        ((132, -4), "lack AVX2"),
+    ],
+)
+def test_some_exit_codes_tell_the_cause(codes, cause):
+    for code in codes:
+        (found,) = explain("", code=code)
+        assert found.found == f"exit code {code}" and cause in found.cause
     assert explain("fine", code=1) == ()
+    assert len(explain("exit code 137", code=137)) == 1  # once
 
 
 def test_lines_to_print():

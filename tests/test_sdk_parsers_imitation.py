@@ -1,14 +1,11 @@
 """The parsers on what the imitation SDK prints: two readings of one description."""
 
-import csv
-import io
 import json
 
 import pytest
 from imitation_sdk import diagview
 
 from export.sdk.parsers.diagview import parse_diagview
-from export.sdk.parsers.diagview_csv import parse_diagview_csv
 from export.sdk.parsers.statistics import Amount
 
 LAYERS = ["/conv/Conv", "/relu/Relu", "scores", "boxes", "last"]
@@ -32,16 +29,6 @@ def test_both_families_of_text(record, family):
         assert len(report.subnets) == 1 and report.yields == 0
 
 
-@pytest.mark.parametrize("kind", [diagview._legacy_csv, diagview._csv_v2])
-def test_both_kinds_of_csv(record, kind):
-    text = io.StringIO()
-    csv.writer(text).writerows(kind(record))
-    report = parse_diagview_csv(text.getvalue())
-    check(report, record)
-    names = [layer.name for layer in report.layers]
-    assert names == (LAYERS if kind is diagview._csv_v2 else [None] * len(LAYERS))
-
-
 def check(report, record):
     assert (report.init_us, report.total_inference_us) == (48_856, 26_458)
     assert report.create["create_networks"] == Amount(us=record["create"]["Create Network(s)"])
@@ -50,4 +37,3 @@ def check(report, record):
     values = [getattr(layer.time, unit) for layer in report.layers]
     assert values == [value for _, value in record["layers"]]
     assert {layer.runtime for layer in report.layers} == {record["runtime"]}
-    assert (report.layers_us is None) == (unit == "cycles")

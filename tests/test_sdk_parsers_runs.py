@@ -1,27 +1,43 @@
-"""export.sdk.parsers: net_run, throughput and bench."""
+"""export.sdk.parsers: net_run and throughput."""
 
-import json
+import contextlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.sdk.parsers.bench import parse_bench_config, parse_bench_csv
-from export.sdk.parsers.net_run import RuntimeErrorLine, parse_net_run, runtime_errors
-from export.sdk.parsers.statistics import Amount
+from export.sdk.parsers.net_run import RuntimeErrorLine, processed_inputs, runtime_errors
 from export.sdk.parsers.throughput import ThreadResult, parse_throughput
-from persondet.errors import InputError, PersondetError
+from persondet.errors import PersondetError
 
-NET_RUN = """\
+BANNER = """\
 -------------------------------------------------------------------------------
 Model String: N/A
-SNPE v2.22.6.240515184619_92920
+SNPE v2.14.2.230905160328_61726
 -------------------------------------------------------------------------------
-Processing DNN input(s):
+"""
+OLD_RUN = f"""\
+{BANNER}Processing DNN input(s):
 /data/local/tmp/raw/0.raw
 Processing DNN input(s):
 /data/local/tmp/raw/1.raw
 Successfully executed!
+"""
+RUN_2_22 = f"""\
+{BANNER}
+Processing graph : head
+Processing DNN input(s):
+./raw/0.raw
+Processing DNN input(s):
+./raw/1.raw
+Successfully executed graph head
+"""
+RUN_2_46 = f"""\
+{BANNER}
+Processing graph : head
+Processing DNN input(s): ./raw/0.raw
+Processing DNN input(s): ./raw/1.raw
+Successfully executed graph head
 """
 ERROR = (
     "error_code=402; error_message=Network partition has failed. error_code=402; "
@@ -30,13 +46,17 @@ ERROR = (
 )
 
 
-def test_a_run():
-    run = parse_net_run(NET_RUN)
-    assert run.version == "2.22.6.240515184619_92920"
-    assert (run.processed, run.says_success, run.errors) == (2, True, ())
-    older = parse_net_run(NET_RUN.replace("Successfully executed!\n", ""))
-    assert (older.processed, older.says_success) == (2, False)
-    assert parse_net_run("") == parse_net_run("gibberish\x00")
+@pytest.mark.parametrize("text", [OLD_RUN, RUN_2_22, RUN_2_46])
+def test_inferences_that_were_begun(text):
+    assert processed_inputs(text) == 2
+    assert processed_inputs(text[: text.index("1.raw")] + "1.raw") == 2
+    assert processed_inputs(text.replace("Successfully", "[INFO] x\nSuccessfully")) == 2
+    assert processed_inputs(f"{text}{ERROR}\n") == 2
+    assert processed_inputs(text[: text.index("Processing DNN")]) == 0
+
+
+def test_a_list_of_paths_below_one_line():
+    assert processed_inputs("Processing DNN input(s):\na.raw\nb.raw\n") == 2
 
 
 def test_error_lines():
@@ -46,7 +66,7 @@ def test_error_lines():
     assert runtime_errors(f"x\n{line}\n{line}\n") == (
         RuntimeErrorLine(7005, "QnnGraph_addNode() failed", "Qnn", "3", ""),
     )
-    first, second = parse_net_run(NET_RUN + ERROR).errors
+    first, second = runtime_errors(OLD_RUN + ERROR)
     assert (first.code, first.thread_id) == (402, "547726")
     assert second.message == "Layer x not supported"
     assert runtime_errors("error_code=; error_message=") == ()
@@ -85,138 +105,16 @@ def test_throughput_of_nothing(text):
         parse_throughput(text)
 
 
-CONFIG = {
-    "Name": "f38",
-    "HostRootPath": "f38",
-    "HostResultsDir": "f38/results",
-    "DevicePath": "/data/local/tmp/snpebm",
-    "Devices": ["454d40f3"],
-    "HostName": "localhost",
-    "Runs": 2,
-    "Model": {
-        "Name": "f38",
-        "Dlc": "f38.dlc",
-        "InputList": "list.txt",
-        "Data": ["raw"],
-    },
-    "Runtimes": ["GPU", "DSP"],
-    "Measurements": ["timing"],
-    "CpuFallback": True,
-    "BufferTypes": ["", "ub_tf8"],
-}
-
-
-def test_a_configuration():
-    config = parse_bench_config(json.dumps(CONFIG))
-    assert (config.name, config.runs, config.results_dir) == ("f38", 2, "f38/results")
-    assert (config.devices, config.runtimes) == (("454d40f3",), ("GPU", "DSP"))
-    assert (config.dlc, config.input_list, config.inputs) == ("f38.dlc", "list.txt", ("raw",))
-    assert config.buffer_types == ("", "ub_tf8") and config.cpu_fallback
-    assert config.options["DevicePath"] == "/data/local/tmp/snpebm"
-    older = {**CONFIG, "HostResultDir": "elsewhere"}
-    del older["HostResultsDir"], older["BufferTypes"], older["CpuFallback"]
-    config = parse_bench_config(json.dumps(older))
-    assert (config.results_dir, config.cpu_fallback) == ("elsewhere", False)
-    assert config.buffer_types == ("", "ub_float", "ub_tf8")  # all of them by default
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"Name": 3}, "wrong in Name: expected a text, got 3"),
-        ({"Runs": True}, "wrong in Runs: expected a whole number, got True"),
-        ({"Runs": 0}, "wrong in Runs: expected 1 or more, got 0"),
-        ({"Devices": ["a", "b"]}, "wrong in Devices: expected one device"),
-        ({"Runtimes": ["NPU"]}, r"wrong in Runtimes: expected texts out of 'GPU'.*got 'NPU'"),
-        ({"BufferTypes": 3}, "wrong in BufferTypes"),
-        ({"HostResultsDir": None}, "wrong in HostResultsDir: expected a text, got None"),
-        ({"Model": []}, "wrong in Model: expected an object"),
-        ({"Model": {"Dlc": "a"}}, "wrong in Model:InputList"),
-    ],
-)
-def test_a_wrong_configuration(change, message):
-    with pytest.raises(InputError, match=message):
-        parse_bench_config(json.dumps({**CONFIG, **change}))
-
-
-def test_a_configuration_that_is_none():
-    for text in ("", "{", "[" * 100_000):
-        with pytest.raises(InputError, match="is not JSON"):
-            parse_bench_config(text)
-    with pytest.raises(InputError, match="wrong in the file: expected an object"):
-        parse_bench_config("[]")
-
-
-RESULTS = """\
-SNPE SDK version:,1.63.0.3523
-
-Configuration used:
-Model:Dlc,f38.dlc
-Model:InputDimensions,"1,300,300,3"
-Runtimes,"GPU, DSP"
-PerfProfile,high_performance
-
-Device Info:
-ro.product.model,SDM845
-OS_Type,android
-
-,GPU_timing(2 runs),,,,DSP_timing(2 runs),,,
-,avg (us),max (us),min (us),runtime,avg (us),max (us),min (us),runtime
-Load,149,160,138,,151,152,150,
-Total Inference Time,11676,11700,11652,,3318,3400,3236,
-RPC Execute,0,0,0,,1777,1800,1754,
-layer_000 (Name:data Type:data),0,0,0,GPU,0,0,0,DSP
-layer_001 (Name:conv1 (a) Type:convolutional),144,150,138,GPU,99,100,98,CPU
-"""
-
-
-def test_results():
-    results = parse_bench_csv(RESULTS)
-    assert results.sdk_version == "1.63.0.3523"
-    assert results.configuration["Model:InputDimensions"] == "1,300,300,3"
-    assert results.device == {"ro.product.model": "SDM845", "OS_Type": "android"}
-    gpu, dsp = results.groups
-    assert (gpu.runtime, gpu.measurement, gpu.runs) == ("GPU", "timing", 2)
-    assert gpu.figures["Total Inference Time"].average == Amount(us=11676)
-    total = dsp.figures["Total Inference Time"]
-    assert (total.maximum, total.minimum, total.runtime) == (Amount(us=3400), Amount(us=3236), None)
-    assert dsp.figures["layer_001 (Name:conv1 (a) Type:convolutional)"].runtime == "CPU"
-    assert results.layers == {0: ("data", "data"), 1: ("conv1 (a)", "convolutional")}
-
-
-def test_results_without_the_first_blank_column_of_the_titles():
-    text = RESULTS.replace(",GPU_timing", "GPU_timing").replace("\n,avg", "\navg")
-    assert parse_bench_csv(text).groups == parse_bench_csv(RESULTS).groups
-
-
-def test_units_of_results_are_kept():
-    gpu = parse_bench_csv(RESULTS.replace("(us)", "(cycles)")).groups[0]
-    assert gpu.figures["Load"].average == Amount(cycles=149)
-    memory = parse_bench_csv(RESULTS.replace("GPU_timing", "GPU_mem").replace("(us)", "(kB)"))
-    assert memory.groups[0].measurement == "mem"
-    assert memory.groups[0].figures["Load"].average == Amount()
-    assert memory.groups[0].figures["Load"].texts[0] == "149"
-
-
-@pytest.mark.parametrize("text", ["", "a,b\n", RESULTS[: RESULTS.index("\n,avg")]])
-def test_results_without_measurements(text):
-    with pytest.raises(PersondetError, match="hold no measurement: expected a column title"):
-        parse_bench_csv(text)
-
-
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.one_of(
-            st.text(max_size=40), st.sampled_from((RESULTS + NET_RUN + THROUGHPUT).splitlines())
+            st.text(max_size=40), st.sampled_from((RUN_2_46 + OLD_RUN + THROUGHPUT).splitlines())
         ),
         max_size=25,
     ).map("\n".join)
 )
 def test_no_text_crashes_a_parser(text):
-    parse_net_run(text)
-    for parse in (parse_throughput, parse_bench_csv, parse_bench_config):
-        try:
-            parse(text)
-        except PersondetError:
-            continue
+    assert 0 <= processed_inputs(text) <= len(text)
+    with contextlib.suppress(PersondetError):
+        parse_throughput(text)

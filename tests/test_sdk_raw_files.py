@@ -8,22 +8,19 @@ import numpy as np
 import pytest
 
 from export.sdk.raw_files import (
-    RawTensor,
     input_list,
+    listed_inputs,
     raw_input,
     raw_name,
-    raw_outputs,
-    read_raw,
-    read_result,
-    result_file,
     safe_name,
     without_blanks,
     write_inputs,
     write_raw,
 )
-from persondet.errors import InputError, PersondetError
+from persondet.errors import InputError
 from persondet.preprocess import preprocess
 from persondet.zoo import detector_spec
+from runtime.raw_results import RawTensor, read_raw
 
 SPEC = dataclasses.replace(detector_spec("rfb-tiny-mb2-ssd-c32"), input_format="float-nhwc")
 BYTES = dataclasses.replace(SPEC, input_format="uint8-nhwc")
@@ -61,57 +58,6 @@ def test_an_array_that_does_not_fit(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def _write_result(folder: Path) -> dict[str, np.ndarray]:
-    folder.mkdir()
-    values = {}
-    for index, tensor in enumerate(raw_outputs(SPEC)):
-        values[tensor.name] = np.random.default_rng(index).normal(size=tensor.shape)
-        values[tensor.name] = values[tensor.name].astype(np.float32)
-        write_raw(folder / f"{tensor.name}.raw", values[tensor.name], tensor)
-    return values
-
-
-def test_a_result_is_read_by_the_spec(tmp_path) -> None:
-    expected = _write_result(tmp_path / "Result_0")
-    found = read_result(tmp_path / "Result_0", SPEC)
-    assert list(found) == ["scores", "boxes"]
-    for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values)
-        assert found[name].flags.writeable
-
-
-@pytest.mark.parametrize("change", [-4, 4])
-def test_a_result_of_another_size(tmp_path, change) -> None:
-    folder = tmp_path / "Result_0"
-    _write_result(folder)
-    data = (folder / "boxes.raw").read_bytes()
-    (folder / "boxes.raw").write_bytes(data[:change] if change < 0 else data + bytes(change))
-    message = rf"boxes\.raw has {len(data) + change:,} bytes; boxes of shape .* has {len(data):,}"
-    with pytest.raises(PersondetError, match=message):
-        read_result(folder, SPEC)
-
-
-def test_a_result_that_is_missing_or_no_number(tmp_path) -> None:
-    folder = tmp_path / "Result_0"
-    values = _write_result(folder)["scores"]
-    values[0, 0, 0] = np.nan
-    (folder / "scores.raw").write_bytes(values.tobytes())
-    with pytest.raises(PersondetError, match=r"Result_0: the output scores holds NaN"):
-        read_result(folder, SPEC)
-    (folder / "scores.raw").unlink()
-    with pytest.raises(
-        PersondetError, match=r"the output scores is missing: cannot read .*No such"
-    ):
-        read_result(folder, SPEC)
-
-
-def test_the_names_of_tensors_stay_in_the_folder(tmp_path) -> None:
-    assert result_file(tmp_path, "/".join("ab")) == tmp_path / "a" / "b.raw"
-    for name in ("../x", "/etc/x"):
-        with pytest.raises(InputError, match=r"cannot be a file's name"):
-            result_file(tmp_path, name)
-
-
 @pytest.mark.parametrize("name", ["", "...", "-rf", "# x", "%", "ö", "a" * 300, "a\nb", "$(x)"])
 def test_names_are_safe(name) -> None:
     safe = safe_name(name)
@@ -128,6 +74,15 @@ def test_lists() -> None:
     assert input_list(rows, output_layers=["l"], output_tensors=["s", "b"]) == (
         "#l\n%s b\nx:=x0.raw y:=y0.raw\n"
     )
+
+
+def test_a_list_is_read_as_it_is_written() -> None:
+    rows = [{"x": Path("x0.raw"), "y": Path("y0.raw")}, {"y": Path("y1.raw"), "x": Path("x1.raw")}]
+    text = input_list(rows, output_tensors=["s", "b"])
+    assert listed_inputs(text, "x") == ("x0.raw", "x1.raw")
+    assert listed_inputs(text, "y") == ("y0.raw", "y1.raw")
+    assert listed_inputs("#l\n\nimage:=a.raw\r\n  b.raw \n", "input") == ("a.raw", "b.raw")
+    assert listed_inputs("%s\n", "x") == ()
 
 
 @pytest.mark.parametrize("path", ["/a b/0.raw", "a\tb", "#a", "%a", "a:=b", "a\nb"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def test_a_float_dlc(toolchain_of, tiny_onnx, tmp_path) -> None:
     assert record["details"]["sdk"] == {"name": "QAIRT 2.48.0.260113", "version": "2.48.0.260113"}
     assert record["details"]["commands"] == [
         "qairt-converter --input_network x_reboot.onnx --output_path x_reboot.dlc "
-        "--source_model_input_layout image NCHW --desired_input_layout image NHWC"
+        "--source_model_input_layout image NCHW --desired_input_layout image NHWC "
+        "--out_tensor_name scores --out_tensor_name boxes"
     ]
     assert record["spec"]["input_format"] == "float-nhwc"
     assert any("Conversion completed successfully" in line for line in lines)
@@ -129,11 +131,56 @@ def _own_tool(root: Path, name: str, text: str, version: str = "2.5.0.4052") -> 
     return sdk
 
 
-def test_a_file_without_the_line(tiny_onnx, tiny_dlc, tmp_path) -> None:
+def test_a_file_of_snpe_1_without_the_line(tiny_onnx, tiny_dlc, tmp_path) -> None:
     script = f"#!/bin/sh\ncp {tiny_dlc} tiny.dlc\necho INFO_CONVERSION_SUCCESS >&2\n"
-    sdk = _own_tool(tmp_path / "sdk", "snpe-onnx-to-dlc", script)
+    sdk = _own_tool(tmp_path / "sdk", "snpe-onnx-to-dlc", script, "1.68.0.3932")
     with pytest.raises(PersondetError, match=r"never said 'Conversion completed successfully'"):
         _convert(tiny_onnx, tmp_path / "t.dlc", Toolchain(sdk, toolset_of(sdk.version)))
+
+
+@pytest.mark.parametrize("version", ["2.5.0.4052", "2.25.0.240728"])
+def test_from_2_0_on_the_file_is_the_proof(
+    imitation_sdk, tiny_onnx, tmp_path, pictures, version
+) -> None:
+    """Each tool's file, in its place and right, by tools that say nothing at all."""
+    root = tmp_path / "sdk"
+    shutil.copytree(imitation_sdk(version), root)
+    for tool in (root / "bin" / "x86_64-linux-clang").iterdir():
+        real = tool.rename(tool.with_name(f"{tool.name}.real"))
+        if tool.name.startswith("qairt") or "onnx" in tool.name:
+            tool.write_text(f'#!/bin/sh\nexec {sys.executable} {real} "$@" 2>/dev/null\n')
+        else:
+            tool.write_text(f'#!/bin/sh\nexec {real} "$@" >/dev/null 2>&1\n')
+        tool.chmod(0o755)
+    sdk = find_sdk({}, folder=root, version=parse_version(version))
+    assert sdk is not None
+    toolchain = Toolchain(sdk, toolset_of(sdk.version))
+    result = _quantize(tiny_onnx, tmp_path / "q.dlc", toolchain, pictures, socs=("sm8550",))
+    assert result.proof.counted is not None
+    assert not [note for note in result.notes if "said" in note or "cache" in note]
+
+
+def test_a_preparation_that_adds_nothing_is_noted(
+    toolchain_of, imitation_sdk, tiny_onnx, tmp_path, pictures
+) -> None:
+    root = tmp_path / "sdk"
+    shutil.copytree(imitation_sdk("2.5.0.4052"), root)
+    script = "#!/bin/sh\ncp tiny.quantized.uncached.dlc tiny.quantized.dlc\n"
+    sdk = _own_tool(root, "snpe-dlc-graph-prepare", script)
+    toolchain = Toolchain(sdk, toolset_of(sdk.version))
+    result = _quantize(tiny_onnx, tmp_path / "q.dlc", toolchain, pictures, socs=("sm8550",))
+    assert any("may hold no cache: expect a slow start" in note for note in result.notes)
+
+
+def test_what_graph_prepare_says_first_is_no_failure(
+    toolchain_of, tiny_onnx, tmp_path, pictures
+) -> None:
+    lines: list[str] = []
+    toolchain = toolchain_of("2.48.0.260113", on_line=lines.append)
+    _quantize(tiny_onnx, tmp_path / "q.dlc", toolchain, pictures, socs=("qcs6490",))
+    assert any("No cache record in the DLC matches" in line for line in lines)
+    assert any("Successfully created cache for QCS6490" in line for line in lines)
+    assert any("Quantized Model saved at: " in line for line in lines)
 
 
 def test_a_file_of_another_graph(tiny_onnx, tiny_dlc, tmp_path) -> None:
@@ -201,7 +248,7 @@ def _quantize(onnx_path, destination, toolchain, pictures, overrides=None, **wis
 def test_a_quantized_dlc(toolchain_of, tiny_onnx, tmp_path, pictures, version) -> None:
     result = _quantize(
         *(tiny_onnx, tmp_path / "q.dlc", toolchain_of(version), pictures),
-        **{"per_channel": True, "soc": "sm8550", "bias_correction": True},
+        **{"per_channel": True, "socs": ("sm8550",), "bias_correction": True},
     )
     record = read_sidecar(result.path)
     assert record is not None

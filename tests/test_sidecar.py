@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from described import describe
 
-from persondet import zoo
+from persondet import sidecar, zoo
 from persondet.errors import InputError
 from persondet.sidecar import (
     publishing,
@@ -71,7 +71,6 @@ def test_places_that_cannot_be_written(tmp_path, artefact):
         (pipe, "it is not a regular file"),  # as /dev/null is not
         (artefact / "below.dlc", "cannot write"),
         (tmp_path / ("x" * 300), "File name too long"),
-        (tmp_path / ("x" * 254), "File name too long"),  # with the temporary's addition
     ]:
         with pytest.raises(InputError, match=reason), replacing(path):
             pytest.fail("the block must not run")
@@ -79,11 +78,24 @@ def test_places_that_cannot_be_written(tmp_path, artefact):
     assert names(tmp_path) == ["model.dlc", "pipe"]
 
 
-def test_no_permission(tmp_path, monkeypatch):
-    def refused(self, **_):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+def test_a_name_as_long_as_names_may_be(tmp_path):
+    longest = tmp_path / ("x" * 251 + ".dlc")
+    with replacing(longest) as temporary:
+        temporary.write_bytes(b"abc")
+    assert longest.read_bytes() == b"abc"
+    refused = pytest.raises(InputError, match=r"\.dlc\.json: File name too long")
+    with refused, publishing() as publication:  # before the artefact is replaced
+        publication.file(longest).write_bytes(b"new")
+        publication.describe(longest, step="convert", inputs=[], spec=None)
+    assert longest.read_bytes() == b"abc"
+    assert names(tmp_path) == [longest.name]
 
-    monkeypatch.setattr(type(tmp_path), "touch", refused)
+
+def test_no_permission(tmp_path, monkeypatch):
+    def refused(destination):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(destination))
+
+    monkeypatch.setattr(sidecar, "locked_file", refused)
     denied = pytest.raises(InputError, match="Permission denied; check the folder's permissions")
     with denied, replacing(tmp_path / "model.dlc"):
         pytest.fail("the block must not run")

@@ -12,8 +12,9 @@ from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 from tiny_detector import outputs_with, save_onnx, with_format
 
 from benchmarks.devices.boards import open_board
+from benchmarks.devices.device_system import device_system
 from benchmarks.devices.shell_line import DeviceLostError
-from benchmarks.devices.snpe_board import device_system, open_snpe_board
+from benchmarks.devices.snpe_board import open_snpe_board
 from benchmarks.devices.snpe_commands import RunSettings
 from benchmarks.devices.snpe_files import DeviceSystem
 from benchmarks.devices.transport import open_transport
@@ -104,8 +105,8 @@ def test_outputs_come_back_in_order(device, model, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("fault", "match"),
     [
-        ("nothing", r"ended well on local but left no .*/output/Result_0: expected results of 1 "),
-        ("missing", r"^local: the output scores is missing: cannot read .*Result_0/scores\.raw"),
+        ("nothing", r"left no .*/Result_0: expected results of 1 inputs, of which it began 0"),
+        ("missing", r"^local: the output scores is missing in .*Result_0: expected scores\.raw,"),
         ("short", r"^local: .*scores\.raw has 228 bytes; scores of shape \(1, 38, 3\), float32"),
         ("error_code=402; error_message=Network partition has failed",
          r"snpe-net-run of SNPE 2\.10\.0 failed on local \(cpu\) with exit code 1\n  error_code=402"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from imitation_sdk.command_line import parse
 
 from benchmarks.devices.snpe_commands import (
     RunSettings,
@@ -22,6 +23,9 @@ from persondet.errors import InputError
 
 ANDROID = DeviceSystem("android", "arm64-v8a")
 PATHS = {"container": "m.dlc", "input_list": "list.txt", "output_dir": "out"}
+OUTPUTS = ("scores", "boxes")
+NAMED = "--set_output_tensors scores,boxes"
+UNSIGNED = "--platform_options unsignedPD:ON"
 
 
 def sdk(folder: Path, version: str, *files: str) -> Sdk:
@@ -133,26 +137,43 @@ def test_skels_are_separated_by_semicolons() -> None:
 @pytest.mark.parametrize(
     ("settings", "version", "more"),
     [
-        (RunSettings("cpu"), "2.25", ""),
-        (RunSettings("gpu_fp16"), "1.68", "--use_gpu --gpu_mode float16"),
-        (RunSettings("dsp"), "2.5", "--use_dsp"),
-        (RunSettings("dsp"), "1.68", "--use_dsp --platform_options unsignedPD:ON"),
+        (RunSettings("cpu"), "2.25", NAMED),
+        (RunSettings("gpu_fp16"), "1.68", f"--use_gpu --gpu_mode float16 {NAMED}"),
+        (RunSettings("dsp"), "2.5", f"--use_dsp {NAMED}"),
+        (RunSettings("dsp"), "1.68", f"--use_dsp {NAMED} {UNSIGNED}"),
+        (RunSettings("dsp"), "1.47", f"--use_dsp {UNSIGNED}"),
+        (RunSettings("aip"), "1.68", f"--use_aip {NAMED} {UNSIGNED}"),
         (RunSettings("aip", "burst", "off", True), "2.5",
-         "--use_aip --perf_profile burst --profiling_level off --enable_cpu_fallback"),
+         f"--use_aip --perf_profile burst --profiling_level off --enable_cpu_fallback {NAMED}"),
     ],
 )  # fmt: skip
 def test_net_run(settings: RunSettings, version: str, more: str) -> None:
-    words = net_run_words(settings, parse_version(version), **PATHS)
+    words = net_run_words(settings, parse_version(version), **PATHS, outputs=OUTPUTS)
     first = "--container m.dlc --input_list list.txt --output_dir out"
     assert " ".join(words) == f"{first} {more}".strip()
 
 
-def test_throughput() -> None:
+@pytest.mark.parametrize(
+    ("settings", "version", "more"),
+    [
+        (RunSettings("gpu_fp16", "burst"), "2.5",
+         f"--use_gpu_fp16 --input_raw a.raw --perf_profile burst {NAMED}"),
+        (RunSettings("dsp"), "2.46", f"--use_dsp --input_raw a.raw {NAMED}"),
+        (RunSettings("dsp"), "1.68", f"--use_dsp --input_raw a.raw {UNSIGNED}"),
+        (RunSettings("aip"), "1.51", f"--use_aip --input_raw a.raw {UNSIGNED}"),
+        (RunSettings("cpu"), "1.68", "--use_cpu --input_raw a.raw"),
+    ],
+)  # fmt: skip
+def test_throughput(settings: RunSettings, version: str, more: str) -> None:
     words = throughput_words(
-        RunSettings("gpu_fp16", "burst"), container="m.dlc", duration_s=3, input_raw="a.raw"
+        *(settings, parse_version(version)),
+        container="m.dlc",
+        duration_s=3,
+        input_raw="a.raw",
+        outputs=OUTPUTS,
     )
-    expected = "--container m.dlc --duration 3 --use_gpu_fp16 --input_raw a.raw"
-    assert " ".join(words) == f"{expected} --perf_profile burst"
+    assert " ".join(words) == f"--container m.dlc --duration 3 {more}"
+    parse("snpe-throughput-net-run", version, list(words))
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,22 @@ def test_input(values, input_format, shape, dtype):
 
 
 def test_left_out_fields_take_their_defaults(values):
-    for name in ("score_threshold", "nms_iou", "variances", "mean_rgb"):
+    for name in ("score_threshold", "top_k", "variances", "mean_rgb"):
         del values[name]
     assert spec_from_dict(values) == zoo.detector_spec("rfb-tiny-mb2-ssd-c32")
+
+
+def test_earlier_releases_read_a_spec_that_needs_no_newer_field(values):
+    assert set(values) == {
+        *("spec_version", "network", "width_mult", "class_names", "input_size_hw", "levels"),
+        *("mean_rgb", "std_rgb", "input_format", "clip_anchors", "variances", "score_function"),
+        *("score_threshold", "nms_iou", "top_k", "input_name", "scores_name", "boxes_name"),
+    }
+    spec = zoo.detector_spec("mb2-ssd-lite-f19", backbone_activation="relu")
+    assert spec_to_dict(spec)["backbone_activation"] == "relu"
+    assert spec_from_json(spec_to_json(spec)) == spec
+    own = zoo.detector_spec("mb2-ssd-lite-f19", backbone_activation="relu6")
+    assert own == zoo.detector_spec("mb2-ssd-lite-f19")
 
 
 LEVEL = {"grid_hw": [4, 5], "stride_hw_px": [60, 64], "shapes_wh_px": [[10, 20]]}
@@ -54,6 +67,7 @@ LEVEL = {"grid_hw": [4, 5], "stride_hw_px": [60, 64], "shapes_wh_px": [[10, 20]]
     ("change", "expected"),
     [
         ({"input_format": "nchw"}, "input_format 'nchw', expected one of float-nchw"),
+        ({"backbone_activation": "swish"}, "backbone_activation 'swish', expected relu or relu6"),
         ({"score_function": None}, "score_function None, expected softmax or sigmoid"),
         ({"class_names": ["background"]}, "expected the background and at least one more"),
         ({"class_names": ["background", 1]}, "expected the background and at least one more"),
@@ -71,8 +85,8 @@ LEVEL = {"grid_hw": [4, 5], "stride_hw_px": [60, 64], "shapes_wh_px": [[10, 20]]
         ({"width_mult": None}, "width_mult None, expected a positive number"),
         ({"width_mult": 10**400}, "invalid detector spec"),
         ({"score_threshold": 1.5}, "score_threshold 1.5, expected a number from 0 to 1"),
-        ({"score_threshold": True}, "score_threshold True"),
-        ({"nms_iou": "0.5"}, "nms_iou '0.5', expected a number from 0 to 1"),
+        ({"score_threshold": True}, "score_threshold true"),
+        ({"nms_iou": "0.5"}, 'nms_iou "0.5", expected a number from 0 to 1'),
         ({"top_k": 0}, "top_k 0, expected a positive integer"),
         ({"boxes_name": "scores"}, "expected three different names"),
         ({"input_name": ""}, "expected three different names"),

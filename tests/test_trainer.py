@@ -16,9 +16,10 @@ from persondet.networks import build_network, initialise
 from persondet.networks.ssd import SSD
 from persondet.preprocess import preprocess
 from persondet.spec import DetectorSpec
-from persondet.training.augment import AugmentRule
 from persondet.training.examples import EpochSampler, normalised, training_loader
-from persondet.training.trainer import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, Run, train
+from persondet.training.rules import AugmentRule
+from persondet.training.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE
+from persondet.training.trainer import Run, train
 from persondet.zoo import F38, detector_spec
 
 
@@ -74,7 +75,7 @@ def test_the_best_by_the_evaluator_is_kept_and_patience_ends_the_run(
     run = run_of(spec, data, tmp_path / "run", evaluate=lambda net: {"score": next(scores)})
     run = replace(run, config=replace(CONFIG, epochs=5, patience=2))
     progress = train(run, network)
-    assert (progress.epoch, progress.best_epoch, progress.best_score) == (3, 0, 0.5)
+    assert (progress.epoch, progress.best_epoch, progress.best_score) == (3, 1, 0.5)
     assert [record["score"] for record in log_of(run.folder)] == [0.5, 0.4, 0.3]
     assert load_checkpoint(run.folder / BEST_FILE).spec == spec
 
@@ -83,7 +84,7 @@ def test_a_loss_that_is_not_finite_names_the_pictures(data: DataSet, tmp_path: P
     spec, network = small()
     with torch.no_grad():
         network.base_net[18][0].weight[0, 0] = float("nan")
-    with pytest.raises(PersondetError, match=r"not finite .*epoch 0, batch 0, pictures \d.png"):
+    with pytest.raises(PersondetError, match=r"not finite .*epoch 1, batch 1, images \d.png"):
         train(run_of(spec, data, tmp_path / "run"), network)
 
 

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persondet.training.augment import (
-    AugmentRule,
     Example,
     augmented,
     cropped,
@@ -16,6 +15,7 @@ from persondet.training.augment import (
     photometric,
     resized,
 )
+from persondet.training.rules import AugmentRule
 
 SIZE_HW = (48, 80)
 

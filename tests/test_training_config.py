@@ -14,7 +14,7 @@ from persondet.training.config import (
     config_to_dict,
     read_config,
 )
-from persondet.training.losses import LossRule
+from persondet.training.rules import LossRule
 from persondet.training.state import MovingAverage, learning_rate, optimizer_for
 
 
@@ -36,7 +36,7 @@ def test_toml_fills_what_it_names_and_keeps_the_rest(tmp_path: Path) -> None:
     [
         ({"epoch": 3}, "unknown keys epoch in the top level"),
         ({"augment": {"mirorr": 0.5}}, r"unknown keys mirorr in \[augment\]"),
-        ({"epochs": "3"}, "epochs is '3', expected a int"),
+        ({"epochs": "3"}, 'epochs is "3", expected a int'),
         ({"epochs": 0}, "epochs is 0, expected at least 1"),
         ({"loss": {"classification": "hinge"}}, "loss 'hinge', expected one of focal"),
         ({"schedule": "linear"}, "schedule 'linear', expected one of cosine, steps"),

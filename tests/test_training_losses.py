@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from persondet.training.losses import LossRule, detection_losses
+from persondet.training.losses import detection_losses
+from persondet.training.rules import LossRule
 from persondet.training.targets import IGNORE_LABEL
 
 CLASSES = 3

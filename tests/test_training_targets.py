@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from persondet.anchors import anchors_cxcywh_norm
 from persondet.boxes import xyxy_from_cxcywh
-from persondet.training.targets import IGNORE_LABEL, MatchRule, encode, iou_matrix, match
+from persondet.training.rules import MatchRule
+from persondet.training.targets import IGNORE_LABEL, encode, iou_matrix, match
 from persondet.zoo import RFB_C32, detector_spec
 from runtime.decode import _decoded_boxes
 

@@ -1,9 +1,13 @@
 """Specs by name."""
 
 import pytest
+import torch
 
 from persondet import zoo
+from persondet.checkpoint import load_checkpoint
 from persondet.errors import InputError
+from persondet.models import resolve_model
+from persondet.networks import build_network
 from persondet.zoo import VOC_CLASSES, default_anchor_ratios, detector_spec, network_names
 
 
@@ -24,6 +28,32 @@ def test_defaults(name):
     assert spec.variances == (0.1, 0.2)
     if name != zoo.SSDLITE_PERSON:
         assert (spec.mean_rgb, spec.std_rgb) == ((127.0,) * 3, (128.0,) * 3)
+
+
+def test_nms_thresholds_are_those_of_the_original_and_its_ancestor():
+    found = {name: detector_spec(name).nms_iou for name in network_names()}
+    assert found == {
+        zoo.F38: 0.35,
+        zoo.F38_PERSON: 0.3,
+        zoo.F19: 0.45,
+        zoo.RFB_C64: 0.3,
+        zoo.RFB_C32: 0.3,
+        zoo.SSDLITE_PERSON: 0.6,
+    }
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_the_backbones_own_activation_is_what_is_built(name):
+    kinds = {"relu": torch.nn.ReLU, "relu6": torch.nn.ReLU6}
+    with torch.device("meta"):
+        backbone = build_network(detector_spec(name)).base_net
+    found = {type(m) for m in backbone.modules() if isinstance(m, tuple(kinds.values()))}
+    assert found == {kinds[zoo.own_backbone_activation(name)]}
+
+
+@pytest.mark.parametrize("name", ["head", "person"])
+def test_the_shipped_weights_keep_the_threshold_that_they_were_measured_with(name):
+    assert load_checkpoint(resolve_model(name)).spec.nms_iou == 0.45
 
 
 def test_classes():
@@ -55,8 +85,8 @@ def test_anchor_ratios():
 
 
 def test_what_a_network_does_not_have():
-    with pytest.raises(InputError, match="unknown network 'f38'; known: mb2-ssd-lite-f38,"):
-        detector_spec("f38")
+    with pytest.raises(InputError, match=r"unknown network 'f83'; did you mean f38.* known: mb2"):
+        detector_spec("f83")
     with pytest.raises(InputError, match="has no width multiplier"):
         detector_spec(zoo.RFB_C32, width_mult=0.5)
     for bad in (0.0, -1.0, float("nan")):
@@ -67,3 +97,5 @@ def test_what_a_network_does_not_have():
 def test_the_original_spellings_are_understood():
     assert zoo.detector_spec("mb_ssd_lite_f38") == zoo.detector_spec(zoo.F38)
     assert zoo.detector_spec("mb2-ssd-lite").network == zoo.F19
+    for network in zoo.network_names():
+        assert zoo.detector_spec(zoo.short_name(network)).network == network

@@ -70,7 +70,8 @@ def save_onnx(path: Path, outputs, spec=SPEC, *, metadata=True, rename=None, inp
     for name, array in outputs.items():
         constants[f"{name}_constant"] = array
         output = rename.get(name, name)
-        nodes.append(helper.make_node("Add", [f"{name}_constant", "nothing"], [output]))
+        # Not an Add: arithmetic with a number per anchor is taken for box decoding.
+        nodes.append(helper.make_node("Sum", [f"{name}_constant", "nothing"], [output]))
         infos.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, array.shape))
     graph = helper.make_graph(
         nodes,

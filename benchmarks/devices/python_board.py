@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import sys
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,9 @@ import numpy as np
 from benchmarks.devices.runtime_zip import pack_runtime
 from benchmarks.devices.transport import RUNTIME_NAME, Transport
 from export.process import Finished
+from persondet.arrays import read_arrays
 from persondet.errors import InputError, PersondetError
+from persondet.files import parse_json
 from persondet.sidecar import sha256_of
 from persondet.spec import DetectorSpec, spec_to_dict
 from persondet.temporary import temporary_folder
@@ -200,7 +201,7 @@ def _parse_report(finished: Finished, transport: Transport) -> dict[str, Any]:
     """The job's own words. Raises what it reports to have failed."""
     lines = finished.stdout.strip().splitlines() or [""]
     try:
-        report = json.loads(lines[-1])
+        report = parse_json(lines[-1])
         if not isinstance(report, dict):
             raise ValueError("no object")
     except ValueError:
@@ -238,9 +239,8 @@ def _checked(tensor: np.ndarray, spec: DetectorSpec) -> np.ndarray:
 
 def _read_outputs(path: Path, count: int, spec: DetectorSpec, device: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            outputs = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        outputs = read_arrays(path)
+    except InputError as error:
         raise PersondetError(f"{device} sent outputs that cannot be read: {error}") from None
     for name, shape in spec.output_shapes.items():
         expected, found = (count, *shape[1:]), outputs.get(name)

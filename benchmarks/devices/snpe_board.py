@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.devices.archives import pull_folder, push_folder
+from benchmarks.devices.device_system import device_system
 from benchmarks.devices.python_board import BoardRuns
 from benchmarks.devices.snpe_commands import (
     RunSettings,
     check_settings,
     net_run_words,
+    takes_output_tensors,
     throughput_words,
 )
 from benchmarks.devices.snpe_files import (
     TARGET_VARIABLE,
-    DeviceSystem,
     device_files,
     device_variables,
     sdk_target,
@@ -26,14 +27,18 @@ from benchmarks.devices.snpe_files import (
 from benchmarks.devices.transport import SNPE_NAME, Transport
 from export.process import Finished, run_process
 from export.sdk.messages import explain, explanation_lines
+from export.sdk.output_layers import output_layers
 from export.sdk.parsers.diagview import DiagReport, parse_diagview
+from export.sdk.parsers.net_run import processed_inputs
 from export.sdk.parsers.throughput import Throughput, parse_throughput
-from export.sdk.raw_files import input_list, raw_input, raw_name, read_result, write_raw
+from export.sdk.raw_files import input_list, raw_input, raw_name, write_raw
 from export.sdk.sdk import Sdk, find_sdk, sdk_environment
 from persondet.errors import InputError, PersondetError
 from persondet.spec import DetectorSpec
 from persondet.temporary import temporary_folder
 from runtime.backend import model_kind
+from runtime.qairt.container import check_container
+from runtime.raw_results import read_result
 
 _TIMEOUT_S = 1800.0
 _DIAG_NAMES = ("SNPEDiag_0.log", "SNPEDiag.log")
@@ -53,6 +58,7 @@ class SnpeBoard:
     """A DLC on a device with the SDK's tools. Made by `open_snpe_board`.
 
     remote: the run's folder on the device, which holds the model. folder: of the SDK's files there.
+    output_layers: for a tool that takes its outputs from the input list.
     """
 
     def __init__(
@@ -65,12 +71,14 @@ class SnpeBoard:
         remote: str,
         spec: DetectorSpec,
         settings: RunSettings,
+        output_layers: Sequence[str] = (),
     ) -> None:
         self.name = transport.name
         self.spec = spec
         self.settings = settings
         self._transport, self._sdk = transport, sdk
         self._folder, self._variables, self._remote = folder, variables, remote
+        self._output_layers = output_layers
         self._count = 0
 
     def run(self, tensors: Sequence[np.ndarray]) -> BoardRuns:
@@ -92,7 +100,8 @@ class SnpeBoard:
             for file, tensor in zip(files, tensors, strict=True):
                 write_raw(folder / file, tensor, raw)
             rows = [Path("inputs", file) for file in files]
-            (folder / "list.txt").write_text(input_list(rows), encoding="utf-8")
+            text = input_list(rows, output_layers=self._output_layers)
+            (folder / "list.txt").write_text(text, encoding="utf-8")
             self._transport.remove_folder(f"{self._remote}/inputs")
             push_folder(self._transport, folder, f"{self._remote}/inputs")
         self._count = len(tensors)
@@ -108,6 +117,7 @@ class SnpeBoard:
             container="model.dlc",
             input_list="inputs/list.txt",
             output_dir="output",
+            outputs=tuple(self.spec.output_shapes),
         )
         output = f"{self._remote}/output"
         self._transport.remove_folder(output)  # an earlier run's results prove nothing
@@ -132,7 +142,11 @@ class SnpeBoard:
         check_settings(settings, self._sdk.version)
         frame = f"inputs/{raw_name(0, 'frame')}"
         words = throughput_words(
-            settings, container="model.dlc", duration_s=duration_s, input_raw=frame
+            *(settings, self._sdk.version),
+            container="model.dlc",
+            duration_s=duration_s,
+            input_raw=frame,
+            outputs=tuple(self.spec.output_shapes),
         )
         finished = self._tool("snpe-throughput-net-run", words, timeout_s=duration_s + _TIMEOUT_S)
         self._check(finished, "snpe-throughput-net-run")
@@ -161,9 +175,11 @@ class SnpeBoard:
         last = f"{output}/Result_{self._count - 1}"
         looked = self._transport.run(["test", "-d", last], timeout_s=_TIMEOUT_S)
         if looked.code != 0:
+            begun = processed_inputs(finished.stdout)
             raise PersondetError(
                 f"snpe-net-run of {self._sdk.name} ended well on {self.name} but left no {last}: "
-                f"expected results of {self._count} inputs{_said(finished)}"
+                f"expected results of {self._count} inputs, of which it began {begun}"
+                f"{_said(finished)}"
             )
 
     def _outputs(self, output: str, local: Path) -> dict[str, np.ndarray]:
@@ -207,6 +223,8 @@ def open_snpe_board(
     if model_kind(model) != "dlc":
         raise InputError(f"{model}: the SDK runs DLC files: convert it (`persondet convert`)")
     check_settings(settings, sdk.version)
+    if settings.runtime == "aip" and (problem := aip_problem(model)):
+        raise InputError(f"{model}: {problem}")
     system = device_system(transport)
     target = sdk_target(sdk, system, os.environ.get(TARGET_VARIABLE))
     of_version = f"{transport.folder}/{SNPE_NAME}{sdk.version}"
@@ -226,18 +244,25 @@ def open_snpe_board(
             remote=remote,
             spec=spec,
             settings=settings,
+            output_layers=_listed_layers(model, sdk, spec),
         )
 
 
-def device_system(transport: Transport) -> DeviceSystem:
-    """Asked of the device."""
-    script = (
-        "if command -v getprop >/dev/null; then echo android; getprop ro.product.cpu.abi; "
-        'else echo linux; uname -m; . /etc/os-release 2>/dev/null; echo "$ID"; fi'
+def aip_problem(model: Path) -> str | None:
+    """Return why a DLC cannot run on the AIP; None if its quantizer recorded --enable_hta."""
+    command = str(check_container(model).metadata.get("quantizer-command", ""))
+    if "enable_hta=true" in command.split():
+        return None
+    return (
+        "the runtime aip needs a DLC quantized with --enable_hta, which this file's record does "
+        "not have: `persondet quantize --enable-hta` with SNPE 1.x (2.x cannot prepare for it)"
     )
-    finished = transport.check(["sh", "-c", script], what=f"asking {transport.name} what it is")
-    lines = [line.strip() for line in finished.stdout.split("\n")]
-    return DeviceSystem(lines[0], lines[1], lines[2] if len(lines) > 2 else "")
+
+
+def _listed_layers(model: Path, sdk: Sdk, spec: DetectorSpec) -> tuple[str, ...]:
+    if takes_output_tensors(sdk.version):
+        return ()
+    return output_layers(model, spec.output_shapes)
 
 
 def required_sdk(environ: Mapping[str, str], device: str) -> Sdk:

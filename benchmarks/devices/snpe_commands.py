@@ -1,5 +1,6 @@
 """The command lines of snpe-net-run and snpe-throughput-net-run. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from export.sdk.versions import Family, SdkVersion
@@ -69,9 +70,20 @@ def check_settings(settings: RunSettings, version: SdkVersion) -> None:
 
 
 def net_run_words(
-    settings: RunSettings, version: SdkVersion, *, container: str, input_list: str, output_dir: str
+    settings: RunSettings,
+    version: SdkVersion,
+    *,
+    container: str,
+    input_list: str,
+    output_dir: str,
+    outputs: Sequence[str],
 ) -> tuple[str, ...]:
-    """The arguments of snpe-net-run; paths relative to the folder that it runs in."""
+    """The arguments of snpe-net-run; paths relative to the folder that it runs in.
+
+    outputs: the model's tensors, all of them: without their names the tool writes the last layer's
+    alone, and ignores a cache that was made for all. Versions that cannot be told so take the
+    layers' names in the input list.
+    """
     words = ["--container", container, "--input_list", input_list, "--output_dir", output_dir]
     words += _NET_RUN_RUNTIMES[settings.runtime]
     if settings.perf_profile is not None:
@@ -80,13 +92,31 @@ def net_run_words(
         words += ["--profiling_level", settings.profiling_level]
     if settings.cpu_fallback:
         words.append("--enable_cpu_fallback")
-    if settings.runtime == "dsp" and version.family in (Family.SNPE_1_4, Family.SNPE_1):
-        words += ["--platform_options", "unsignedPD:ON"]  # SNPE 2 does so by itself
-    return tuple(words)
+    if takes_output_tensors(version):
+        words += ["--set_output_tensors", ",".join(outputs)]
+    return (*words, *_unsigned_domain(settings, version))
+
+
+def takes_output_tensors(version: SdkVersion) -> bool:
+    """Return whether snpe-net-run can be told the output tensors."""
+    return version.numbers >= (1, 50)
+
+
+def _unsigned_domain(settings: RunSettings, version: SdkVersion) -> tuple[str, ...]:
+    """Return what lets a DSP of 1.x load unsigned libraries; SNPE 2 does so by itself."""
+    is_old = version.family in (Family.SNPE_1_4, Family.SNPE_1)
+    on_dsp = settings.runtime in ("dsp", "aip")
+    return ("--platform_options", "unsignedPD:ON") if is_old and on_dsp else ()
 
 
 def throughput_words(
-    settings: RunSettings, *, container: str, duration_s: int, input_raw: str
+    settings: RunSettings,
+    version: SdkVersion,
+    *,
+    container: str,
+    duration_s: int,
+    input_raw: str,
+    outputs: Sequence[str],
 ) -> tuple[str, ...]:
     """The arguments of snpe-throughput-net-run, one thread."""
     words = ["--container", container, "--duration", str(duration_s)]
@@ -95,4 +125,6 @@ def throughput_words(
         words += ["--perf_profile", settings.perf_profile]
     if settings.cpu_fallback:
         words.append("--enable_cpu_fallback")
-    return tuple(words)
+    if version.numbers >= (2,):  # when 1.x got the option is not known, and it looks at no cache
+        words += ["--set_output_tensors", ",".join(outputs)]
+    return (*words, *_unsigned_domain(settings, version))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.devices.transport import Transport
-from export.socs import SOCS, Soc
+from export.socs import Soc, find_soc
 
 # One line a key. Android: properties; Qualcomm's kernels: soc0; mainline kernels: the device tree.
 _SCRIPT = r"""
@@ -74,14 +74,6 @@ def soc_report(text: str) -> SocReport:
     pairs = (line.partition("=") for line in text.splitlines())
     said = {key: value.strip() for key, sign, value in pairs if sign and value.strip()}
     named = [word for key in _SOC_KEYS for word in _SOC_WORD.findall(said.get(key, "").lower())]
-    known = (found for word in named if (found := _known(word)))
+    known = (found for word in named if (found := find_soc(word)))
     node = said.get("dsp") or said.get("dsp_closed", "")
     return SocReport(said, next(known, None), next(iter(named), ""), node, "dsp" in said)
-
-
-def _known(word: str) -> Soc | None:
-    """By its name, or as one of its products: QCS6490 is a qcm6490."""
-    for soc in SOCS.values():
-        if word in (soc.name, *_SOC_WORD.findall(soc.product.lower())):
-            return soc
-    return None

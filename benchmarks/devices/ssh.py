@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.devices.shell_line import DeviceLostError, receiving_line, run_line, shell_line
 from export.process import Finished, run_process
 from persondet.errors import InputError, PersondetError
+from persondet.temporary import temporary_folder
 
 OPTIONS_VARIABLE = "PERSONDET_SSH_OPTIONS"
 _ADDRESS = re.compile(
@@ -67,11 +68,13 @@ class SshLink:
             )
         self.name = f"ssh:{address}"
         own = _own_options()
-        self._folder = tempfile.mkdtemp(prefix="persondet-ssh-", dir=_place_for_socket())
+        self._temporary = contextlib.ExitStack()
+        folder = temporary_folder("persondet-ssh-", Path(_place_for_socket()))
+        self._folder = self._temporary.enter_context(folder)
         host = match["host"].strip("[]")
         self._destination = f"{match['user']}@{host}" if match["user"] else host
         port = ["-p", match["port"]] if match["port"] else []
-        self._prefix = ["ssh", *own, *_settings(self._folder), *port, "--", self._destination]
+        self._prefix = ["ssh", *own, *_settings(str(self._folder)), *port, "--", self._destination]
         self._connected = False
         try:
             self._home = self._log_in()
@@ -122,11 +125,11 @@ class SshLink:
 
     def close(self) -> None:
         """End the shared connection. Again is harmless."""
-        if Path(self._folder).exists():
+        if self._folder.exists():
             with contextlib.suppress(PersondetError):
                 end = [*self._prefix[:-2], "-O", "exit", *self._prefix[-2:]]
                 run_process(end, what="closing the connection", timeout_s=10.0)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._temporary.close()
 
     def _log_in(self) -> str:
         what = f"logging in to {self.name}"
@@ -163,7 +166,7 @@ def _own_options() -> list[str]:
 def _place_for_socket() -> str:
     """The temporary folder, or a shorter one where its path is too long for a socket's."""
     place = tempfile.gettempdir()
-    if len(place) > _LONGEST_SOCKET - 24 and os.access("/tmp", os.W_OK):
+    if len(place) > _LONGEST_SOCKET - 32 and os.access("/tmp", os.W_OK):
         return "/tmp"
     return place
 

@@ -4,8 +4,8 @@ import os
 import shutil
 
 from benchmarks.devices.adb import AdbLink, SeenDevice, seen_devices
+from benchmarks.devices.device_system import device_system
 from benchmarks.devices.python_board import check_python, device_python
-from benchmarks.devices.snpe_board import device_system
 from benchmarks.devices.snpe_files import TARGET_VARIABLE, device_files, sdk_target
 from benchmarks.devices.soc_report import SocReport, ask_soc
 from benchmarks.devices.transport import Transport, open_transport
@@ -19,16 +19,12 @@ _ADB_REMEDIES = {
     "offline": "plug it in again, or `adb reconnect`",
     "no permissions": "udev rules for its USB device are missing on this machine",
 }
-_MODULES = {
-    "numpy": "numpy",
-    "cv2": "opencv-python-headless",
-    "onnxruntime or onnxruntime_qnn": "onnxruntime (for .onnx) or onnxruntime-qnn (for .dlc)",
-}
-_PROBE = """
+_MODULES = {"numpy": "numpy", "cv2": "opencv-python-headless"}
+_RUNS = {"onnxruntime": ("ONNX", "onnxruntime"), "onnxruntime_qnn": ("DLC", "onnxruntime-qnn")}
+_PROBE = f"""
 import importlib.util as u
-for names in ("numpy", "cv2", "onnxruntime or onnxruntime_qnn"):
-    if not any(u.find_spec(name) for name in names.split(" or ")):
-        print("lacks=" + names)
+for name in {(*_MODULES, *_RUNS)!r}:
+    print(("has=" if u.find_spec(name) else "lacks=") + name)
 """
 
 
@@ -130,13 +126,22 @@ def _python_finding(transport: Transport, topic: str, job: str) -> Finding:
     except InputError as error:
         return problem(topic, "no usable Python", str(error), [job])
     finished = transport.run([python, "-c", _PROBE], timeout_s=60.0, what="asking for packages")
-    lacks = [line.removeprefix("lacks=") for line in finished.stdout.split("\n") if "=" in line]
+    answers = [line.partition("=") for line in finished.stdout.split("\n") if "=" in line]
+    has = {name for answer, _, name in answers if answer == "has"}
     text = f"Python {'.'.join(map(str, version))}"
+    lacks = [name for name in _MODULES if name not in has]
+    wheels = [_MODULES[name] for name in lacks]
+    if not has & set(_RUNS):
+        lacks.append(" or ".join(_RUNS))
+        wheels.append("onnxruntime (for .onnx) or onnxruntime-qnn (for .dlc)")
     if finished.code != 0 or lacks:
-        names = "; ".join(_MODULES.get(name, name) for name in lacks) or "numpy"
-        missing = f"{text}, without {', '.join(lacks) or 'working packages'}"
-        return problem(topic, missing, f"on the device, pip install {names}", [job])
-    return ok(topic, f"{text} with all that our runtime needs: no SDK is needed")
+        missing = f"{text}, without {', '.join(lacks) if answers else 'working packages'}"
+        return problem(topic, missing, f"on the device, pip install {' and '.join(wheels)}", [job])
+    kinds = ", ".join(
+        f"{kind} models can run" if module in has else f"{kind} models cannot: no {wheel}"
+        for module, (kind, wheel) in _RUNS.items()
+    )
+    return ok(topic, f"{text} with what our runtime needs, no SDK is needed: {kinds}")
 
 
 def _space_finding(transport: Transport, job: str) -> Finding:

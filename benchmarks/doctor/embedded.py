@@ -1,30 +1,41 @@
 """The toolchain `embedded`: whether the wheel's libraries load, and are the known ones."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.doctor.findings import Finding, ok, problem
+from benchmarks.doctor.findings import Finding, note, ok, problem
 from benchmarks.doctor.shared_libraries import missing_libraries, remedy_for
 from export.child import run_module
 from persondet.errors import PersondetError
 from runtime.qairt import abi
-from runtime.qairt.libraries import is_emulated, library_folder, open_backend, open_system
+from runtime.qairt.libraries import (
+    LIBRARY_FOLDER_VARIABLE,
+    is_emulated,
+    library_folder,
+    open_backend,
+    open_system,
+)
 
 _TOPIC = "toolchain embedded"
 # library: jobs that need it
 _LIBRARIES = {
-    "libQnnSystem.so": ("convert", "quantize", "run"),
+    "libQnnSystem.so": ("convert", "quantize", "run:dlc"),
     "libQnnIr.so": ("convert", "quantize"),
-    "libQnnHtp.so": ("run",),
+    "libQnnHtp.so": ("run:dlc",),
 }
-_ALL = ("convert", "quantize", "run")
+_ALL = ("convert", "quantize", "run:dlc")
 _TIMEOUT_S = 120.0
 
 
 def embedded_findings() -> list[Finding]:
     """Opens the libraries in a child process, where a crash of theirs hurts nobody."""
+    if find_spec("onnxruntime_qnn") is None and LIBRARY_FOLDER_VARIABLE not in os.environ:
+        remedy = f"for DLC models, convert and quantize: pip install {abi.WHEEL}"
+        return [note(_TOPIC, "onnxruntime-qnn is not installed", remedy, _ALL)]
     try:
         folder = library_folder()
     except PersondetError as error:

@@ -11,14 +11,17 @@ JOBS = {
     "quantize": "ONNX and pictures to a quantized DLC",
     "run": "detect, compare and benchmark models on this machine",
 }
+# A kind of model that `run` may run: a job of its own, `run` being any of them.
+RUN_JOBS = {"run:onnx": "ONNX models", "run:dlc": "DLC models", "run:pth": "checkpoints (.pth)"}
 DEVICE_JOB = "device:"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """level: `problem` has a remedy and stops the jobs in `stops`, if any; `note` stops nothing.
+    """level: `problem` is wrong and has a remedy; `note` is not, such as a package that nobody has
+    to install.
 
-    topic: what was looked at. text: what was found.
+    topic: what was looked at. text: what was found. stops: the jobs that cannot run so.
     """
 
     topic: str
@@ -32,8 +35,8 @@ def ok(topic: str, text: str) -> Finding:
     return Finding(topic, "ok", text)
 
 
-def note(topic: str, text: str, remedy: str = "") -> Finding:
-    return Finding(topic, "note", text, remedy)
+def note(topic: str, text: str, remedy: str = "", stops: Iterable[str] = ()) -> Finding:
+    return Finding(topic, "note", text, remedy, tuple(stops))
 
 
 def problem(topic: str, text: str, remedy: str, stops: Iterable[str] = ()) -> Finding:

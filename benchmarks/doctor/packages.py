@@ -15,23 +15,32 @@ _REQUIREMENT = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:(?P<sign>==|>=)\s*(?P<version>[\w.+!]+))?\s*"
     r"(?:;\s*extra\s*==\s*[\"'](?P<extra>[\w-]+)[\"'])?"
 )
-# Jobs that stop where a package is missing or of another version. The others are of single
+# Jobs that cannot run when a package is missing or of another version. The others are of single
 # commands, which say it themselves.
 _NEEDED_BY = {
     "numpy": tuple(JOBS),
-    "opencv-python": tuple(JOBS),
-    "torch": ("export",),
+    "torch": ("export", "run:pth"),
     "onnx": ("export", "convert", "quantize"),
     "onnxsim": ("export",),
-    "onnxruntime": ("export", "convert", "quantize", "run"),
+    "onnxruntime": ("export", "convert", "quantize", "run:onnx"),
+}
+# What a package is for that not everybody needs: without it, that is all that is missing.
+_SERVES = {
+    "torch": "checkpoints (.pth), export and train",
+    "onnx": "export, convert, quantize, and info on ONNX models",
+    "onnxsim": "export",
+    "onnxruntime": "ONNX models, export, convert and quantize",
+    "matplotlib": "the plots of evaluate, anchors and train",
+    "pycocotools": "evaluate",
+    "tensorboard": "the scalars of train",
+    "click": "the commands",
+    "rich": "the commands",
 }
 # Releases of one library under several names: they write the same files over one another.
-_SAME_FILES = (
-    ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
-    ("onnxruntime", "onnxruntime-gpu"),
-)
-_STANDS_FOR = {"opencv-python": "opencv-python-headless", "onnxruntime": "onnxruntime-gpu"}
+_SAME_FILES = (("onnxruntime", "onnxruntime-gpu"),)
+_STANDS_FOR = {"onnxruntime": "onnxruntime-gpu"}
 EMBEDDED = "onnxruntime-qnn"
+_SAID_ELSEWHERE = ("opencv-python",)  # benchmarks/doctor/opencv.py
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ def requirements(lines: list[str]) -> list[Requirement]:
     found = []
     for line in lines:
         match = _REQUIREMENT.fullmatch(line.strip())
-        if match and match["extra"] not in ("dev", "demo"):
+        if match and match["extra"] not in ("dev", "demo") and match["name"] not in _SAID_ELSEWHERE:
             parts = (match["name"], match["sign"], match["version"], match["extra"])
             found.append(Requirement(*(part or "" for part in parts)))
     return found
@@ -105,17 +114,23 @@ def requirement_findings(
         stops = needed_by.get(requirement.name, ())
         install = f"pip install '{requirement.text}'"
         if name is None:
-            text = f"{requirement.name} is not installed"
-            finding = (
-                problem(_TOPIC, text, install, stops) if stops else note(_TOPIC, text, install)
-            )
-            problems.append(finding)
+            if requirement.name != EMBEDDED:  # benchmarks/doctor/embedded.py says it
+                problems.append(_missing(requirement, install, stops))
         elif not requirement.allows(installed[name]):
             text = f"{name} {installed[name]} is installed, expected {requirement.text}"
             problems.append(problem(_TOPIC, text, install, stops))
         else:
             fitting.append(f"{name} {installed[name]}")
     return [*([ok(_TOPIC, ", ".join(fitting))] if fitting else []), *problems]
+
+
+def _missing(requirement: Requirement, install: str, stops: tuple[str, ...]) -> Finding:
+    """A problem only when persondet itself needs it: an extra is left out by choice."""
+    text = f"{requirement.name} is not installed"
+    if not requirement.extra:
+        return problem(_TOPIC, text, install, stops)
+    serves = _SERVES.get(requirement.name)
+    return note(_TOPIC, text, f"for {serves}: {install}" if serves else install, stops)
 
 
 def clash_findings(installed: Mapping[str, str]) -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """The SDK's interpreter and the packages in it, against what each family is documented for."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from export.process import run_process
 from export.sdk.sdk import PYTHON_VARIABLE, PYTHONS, Sdk
 from export.sdk.versions import Family
 from persondet.errors import PersondetError
+from persondet.files import parse_json
 
 _TOPIC = "SDK's Python"
 _JOBS = ("convert", "quantize")
@@ -85,7 +85,7 @@ def sdk_python_findings(sdk: Sdk, program: Path, env: Mapping[str, str]) -> list
         finished = run_process(
             [program, "-c", _PROBE], what="asking the SDK's Python", timeout_s=_TIMEOUT_S, env=env
         )
-        said = json.loads((finished.stdout.strip().splitlines() or [""])[-1])
+        said = parse_json((finished.stdout.strip().splitlines() or [""])[-1])
         python, packages = str(said["python"]), dict(said["packages"])
     except (PersondetError, ValueError, KeyError, TypeError):
         text = f"{program} does not run as a Python"

@@ -14,6 +14,7 @@ from benchmarks.evaluation.truth import TruthPicture
 from runtime.detections import Detections
 
 IOU_LEVELS = 10  # 0.50, 0.55 ... 0.95
+MAX_DETECTIONS = 100  # per image: the last of pycocotools' maxDets
 _IOU_75 = 5
 _SIZES = ("all", "small", "medium", "large")  # below 32^2, below 96^2, above: pixels of area
 

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.evaluation.found import FoundPicture, ModelToOpen
+from persondet.arrays import read_arrays
+from persondet.errors import InputError
 from persondet.models import cache_folder
 from persondet.sidecar import replacing, sha256_of
 from persondet.spec import spec_to_dict
@@ -34,24 +34,27 @@ class DetectionsCache:
     def get(self, picture: Path) -> FoundPicture | None:
         """None where there is nothing, or nothing whole: it is then to be found again."""
         try:
-            with np.load(self._place(picture), allow_pickle=False) as stored:
-                height, width = stored["size_hw"].tolist()
-                detections = Detections(stored["boxes"], stored["scores"], stored["class_ids"])
-                return FoundPicture((height, width), detections)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            stored = read_arrays(self._place(picture))
+            height, width = stored["size_hw"].tolist()
+            detections = Detections(stored["boxes"], stored["scores"], stored["class_ids"])
+            return FoundPicture((height, width), detections)
+        except (InputError, ValueError, TypeError, KeyError):
             return None
 
     def put(self, picture: Path, found: FoundPicture) -> None:
-        """Raises InputError where the folder cannot be written."""
+        """Keep what was found. Raises InputError if the folder cannot be written or is full."""
         detections = found.detections
-        with replacing(self._place(picture)) as temporary:
-            np.savez(
-                temporary,
-                size_hw=np.array(found.size_hw),
-                boxes=detections.boxes_xyxy_px,
-                scores=detections.scores,
-                class_ids=detections.class_ids,
-            )
+        try:
+            with replacing(self._place(picture)) as temporary:
+                np.savez(
+                    temporary,
+                    size_hw=np.array(found.size_hw),
+                    boxes=detections.boxes_xyxy_px,
+                    scores=detections.scores,
+                    class_ids=detections.class_ids,
+                )
+        except InputError as error:
+            raise InputError(f"the cache of detections: {error}; or leave it: --no-cache") from None
 
     def _place(self, picture: Path) -> Path:
         return self.folder / f"{sha256_of(picture)}.npz"

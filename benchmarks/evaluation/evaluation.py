@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.evaluation.average_precision import coco_average_precision, voc_average_precision
 from benchmarks.evaluation.bootstrap import RESAMPLES, interval_95, resample_weights
-from benchmarks.evaluation.by_size import SIZE_RANGES, judged_in_range, network_sides_px
-from benchmarks.evaluation.coco_ap import CocoPrecision, coco_precision
+from benchmarks.evaluation.by_size import judged_in_range
+from benchmarks.evaluation.coco_ap import MAX_DETECTIONS, CocoPrecision, coco_precision
 from benchmarks.evaluation.found import FoundPicture
 from benchmarks.evaluation.matching import judged, match
 from benchmarks.evaluation.miss_rate import log_average_miss_rate
@@ -23,7 +23,9 @@ from benchmarks.evaluation.threshold_sweep import (
 )
 from benchmarks.evaluation.truth import Truth, TruthPicture
 from benchmarks.evaluation.voc_matching import voc_judged
+from persondet.data.sizes import SIZE_RANGES, shorter_sides_px
 from persondet.errors import InputError
+from persondet.wording import counted
 
 MIN_IOU = 0.5
 FIGURES = (
@@ -75,7 +77,8 @@ class Summary:
 class Evaluation:
     """total: the mean over the classes; of one class, that class.
 
-    tallies: by class name, judged at IoU 0.5, for curves.
+    tallies: by class name, judged at IoU 0.5, for curves. data_notes: the truth's. limit_notes:
+    where COCO's limit of detections per image was reached, in words.
     """
 
     data: str
@@ -84,11 +87,16 @@ class Evaluation:
     total: Summary
     classes: tuple[Summary, ...]
     tallies: Mapping[str, Tally]
+    data_notes: tuple[str, ...] = ()
+    limit_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class _ClassTallies:
-    """One class, judged in every way. by_size: by the names of SIZE_RANGES."""
+    """One class, judged in every way. by_size: by the names of SIZE_RANGES.
+
+    crowded: images with more detections, and with more boxes to be found, than COCO counts.
+    """
 
     name: str
     coco: CocoPrecision
@@ -97,6 +105,7 @@ class _ClassTallies:
     by_size: dict[str, Tally]
     images: int
     ignored_boxes: int
+    crowded: tuple[int, int]
 
 
 def evaluate(
@@ -127,7 +136,29 @@ def evaluate(
     if len(classes) > 1:
         total = _summary(classes, _mean(points), _mean(drawn), score_threshold)
     tallies = {of_class.name: of_class.at_50 for of_class in classes}
-    return Evaluation(truth.name, score_threshold, resamples, total, tuple(summaries), tallies)
+    return Evaluation(
+        data=truth.name,
+        score_threshold=score_threshold,
+        resamples=resamples,
+        total=total,
+        classes=tuple(summaries),
+        tallies=tallies,
+        data_notes=truth.notes,
+        limit_notes=tuple(note for of_class in classes for note in _limit_notes(of_class)),
+    )
+
+
+def _limit_notes(of_class: _ClassTallies) -> list[str]:
+    """What COCO's limit of detections costs, if an image has more boxes or AP50 shows it."""
+    detections, boxes = of_class.crowded
+    unlimited = coco_average_precision(counts(of_class.at_50, set_itself(of_class.at_50)))[0]
+    if not boxes and f"{unlimited:.3f}" == f"{of_class.coco.ap50:.3f}":
+        return []
+    return [
+        f"{of_class.name}: AP, AP50 and AP75 count the {MAX_DETECTIONS} best detections per image, "
+        f"as COCO does: {counted(detections, 'image')} with more detections, {boxes} with more "
+        f"boxes to be found; counting all, AP50 is {unlimited:.3f}"
+    ]
 
 
 def _check_sizes(pictures: Sequence[TruthPicture], found: Sequence[FoundPicture]) -> None:
@@ -162,6 +193,10 @@ def _class_tallies(
         {size.name: tally(size.name) for size in SIZE_RANGES},
         sum(annotated),
         sum(picture.ignored for picture in pictures),
+        (
+            sum(len(picture.scores) > MAX_DETECTIONS for picture in pictures),
+            sum(picture.truths["at_50"] > MAX_DETECTIONS for picture in pictures),
+        ),
     )
 
 
@@ -190,8 +225,8 @@ def _judge(
         "at_50": judged(match(boxes, wanted, ignored, ignored, MIN_IOU), ignored),
     }
     truths = {"voc": all_truths, "at_50": all_truths}
-    sides = network_sides_px(boxes, result.size_hw, input_size_hw)
-    truth_sides = network_sides_px(wanted, result.size_hw, input_size_hw)
+    sides = shorter_sides_px(boxes, result.size_hw, input_size_hw)
+    truth_sides = shorter_sides_px(wanted, result.size_hw, input_size_hw)
     for size in SIZE_RANGES:
         truth_in_range = size.holds(truth_sides)
         judgements[size.name] = judged_in_range(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.evaluation.by_size import network_sides_px
 from benchmarks.evaluation.evaluation import MIN_IOU
 from benchmarks.evaluation.found import FoundPicture
 from benchmarks.evaluation.matching import FALSE, judged, match
 from benchmarks.evaluation.truth import Truth, TruthPicture
+from persondet.data.sizes import shorter_sides_px
 from runtime.detections import Detections
 
 
@@ -42,7 +42,7 @@ def faults(
     for index, (picture, result) in enumerate(zip(truth.pictures, found, strict=True)):
         for class_id in set(truth.evaluated_class_ids) & set(picture.annotated_class_ids):
             missed, false = _of_class(index, picture, result, class_id, score_threshold)
-            sides = network_sides_px(missed, result.size_hw, input_size_hw)
+            sides = shorter_sides_px(missed, result.size_hw, input_size_hw)
             boxes = zip(missed, sides.tolist(), strict=True)
             misses += [Fault(index, class_id, box, side) for box, side in boxes]
             alarms += list(false)

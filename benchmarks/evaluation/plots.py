@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.evaluation.evaluation import Evaluation, Summary
 from benchmarks.evaluation.miss_rate import FALSE_ALARMS_A_PICTURE
 from benchmarks.evaluation.tally import Tally
-from persondet.sidecar import replacing
+from persondet.figure import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,14 +37,13 @@ def _drawn(
 ) -> Path:
     from matplotlib.figure import Figure
 
-    figure = Figure(_SIZE_INCHES, _DPI, layout="constrained")  # no pyplot: no window, no state
+    figure = Figure(_SIZE_INCHES, layout="constrained")  # no pyplot: no window, no state
     axes = figure.add_subplot()
     draw(axes, evaluation)
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(figure, path, dpi=_DPI, file_format="png")
     return path
 
 

@@ -39,6 +39,7 @@ def evaluation_json(evaluation: Evaluation, model: str, device: str) -> dict[str
         "collecting_threshold": COLLECTING_THRESHOLD,
         "resamples": evaluation.resamples,
         "seed": SEED,
+        "notes": [*evaluation.data_notes, *evaluation.limit_notes],
         **_summary_json(evaluation.total),
         "classes": {summary.name: _summary_json(summary) for summary in evaluation.classes},
     }

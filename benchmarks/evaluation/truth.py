@@ -1,18 +1,19 @@
-"""What is to be found: the annotated boxes of a COCO JSON, by the model's own classes."""
+"""What is to be found: the annotated boxes of a data set, by the model's own classes."""
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from persondet.data.samples import DataSet
+from persondet.data.class_names import name_key
+from persondet.data.cleaning import as_ground_truth
+from persondet.data.merging import merged, report_other_classes
+from persondet.data.plain_values import Id
+from persondet.data.report import added
+from persondet.data.samples import DataSet, Sample
+from persondet.data.sources import AnySource, parse_source, read_dataset
 from persondet.errors import InputError
-
-_SHOWN_MISSING = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,8 @@ class TruthPicture:
     boxes_xyxy_px: (N, 4) float64, in pixels of the picture as displayed. class_ids: (N,) int64.
     ignored: (N,) bool; a detection on such a box is neither true nor false. areas_px: (N,) float64,
     by which COCO tells small from large. annotated_class_ids: the classes that were looked for.
-    size_hw: what the annotation says; None where it does not.
+    size_hw: what the annotation says; None where it does not. image_id: what the annotation file
+    calls the picture, or None.
     """
 
     path: Path
@@ -32,6 +34,7 @@ class TruthPicture:
     areas_px: np.ndarray
     annotated_class_ids: tuple[int, ...]
     size_hw: tuple[int, int] | None = None
+    image_id: Id | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,7 @@ class Truth:
     """name: of the data. class_names: index = class id, as in the model's spec; 0: background.
 
     evaluated_class_ids: those that are annotated here. notes: what was left out, in words.
+    category_ids: by class id, what the annotation file calls the class; empty if it has no numbers.
     """
 
     name: str
@@ -46,39 +50,25 @@ class Truth:
     evaluated_class_ids: tuple[int, ...]
     pictures: tuple[TruthPicture, ...]
     notes: tuple[str, ...] = ()
+    category_ids: Mapping[int, Id] = field(default_factory=dict)
 
 
 def read_truth(
-    path: Path,
-    images_root: Path,
+    sources: Sequence[AnySource],
     class_names: Sequence[str],
     classes: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> Truth:
-    """COCO's instances JSON (cocodataset.org/#format-data) for a model with these class_names.
+    """Read the ground truth of data sets, as `persondet.data.sources` takes them, for a model.
 
-    Names of classes and of categories are the same where they differ in capitals only. `iscrowd`
-    and `ignore` boxes are ignored ones. A picture with `labeled_category_ids` is annotated for
-    these alone. classes: to evaluate; None: all that are annotated. limit: the first so many
-    pictures that are annotated for them. A box without an area cannot be found: it is left out.
-    Raises InputError where the file is no such JSON, lacks a class or has no box of it, or pictures
-    are missing.
+    Raises InputError as `truth_of` does, or if a data set cannot be read.
     """
-    record = _record(path)
-    ids = _class_ids_by_category(path, record["categories"], class_names, classes)
-    items = defaultdict(list)
-    for item in record["annotations"]:
-        items[item["image_id"]].append(item)
-    dropped: Counter[str] = Counter()
-    wanted = [image for image in record["images"] if _annotated(image, ids)][:limit]
-    try:
-        pictures = [_picture(i, items[i["id"]], ids, images_root, dropped) for i in wanted]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a picture or a box is not as COCO has it: {error!r}") from None
-    _check_present(path, pictures)
-    notes = [f"{path}: {count} {what}" for what, count in dropped.items()]
-    name = f"{path.absolute().parent.name}/{path.name}"  # a test.json is told from another
-    return _checked(name, class_names, pictures, notes, ids.values(), classes)
+    parsed = [parse_source(source) for source in sources]
+    dataset = merged([read_dataset(source) for source in parsed])
+    names = [source.annotations.absolute() for source in parsed]
+    # With the folder: one test.json is told from another.
+    name = " + ".join(f"{path.parent.name}/{path.name}" for path in names)
+    return replace(truth_of(dataset, class_names, classes, limit), name=name)
 
 
 def truth_of(
@@ -87,119 +77,83 @@ def truth_of(
     classes: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> Truth:
-    """A data set of any format. class_names: the model's; the data set's may be in another order.
+    """Return the ground truth of a data set as annotated (`read_dataset`), for a model.
 
-    The area of a box is its width times its height. classes, limit: as `read_truth` takes them.
-    Raises InputError as `read_truth` does.
+    class_names: the model's; the data set's may be in another order, and differ in capitals. Boxes
+    are as `persondet.data.cleaning.as_ground_truth` has them. classes: to evaluate; None: all that
+    are annotated. limit: the first so many pictures that are annotated for them.
+    Raises InputError if the data set lacks a class or has no box of it, or a picture is missing,
+    cannot be read, or is not of the size that its annotation says.
     """
-    categories = [{"name": n, "id": i} for i, n in enumerate(dataset.class_names) if i > 0]
-    ids = _class_ids_by_category(Path(dataset.name), categories, class_names, classes)
+    ids = _class_ids(dataset, class_names, classes)
     annotated = [s for s in dataset.samples if not ids.keys().isdisjoint(s.labeled_class_ids)]
-    pictures = []
+    new_ids = [ids.get(index, -1) for index in range(len(dataset.class_names))]
+    report = added([dataset.report])
     for sample in annotated[:limit]:
-        known = np.isin(sample.class_ids, list(ids))
-        boxes = sample.boxes_xyxy_px[known].astype(np.float64)
-        pictures.append(
-            TruthPicture(
-                sample.image_path,
-                boxes,
-                np.array([ids[int(i)] for i in sample.class_ids[known]], np.int64),
-                sample.ignore[known],
-                (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
-                tuple(sorted(ids[i] for i in sample.labeled_class_ids if i in ids)),
-                sample.size_hw,
-            )
-        )
-    return _checked(dataset.name, class_names, pictures, [], ids.values(), classes)
+        report_other_classes(sample, new_ids, dataset.class_names, report)
+    chosen = [_of_classes(sample, ids) for sample in annotated[:limit]]
+    whole = as_ground_truth(replace(dataset, samples=tuple(chosen), report=report))
+    pictures = _in_coco_order([_picture(sample, ids) for sample in whole.samples])
+    notes = [f"{dataset.name}: {line}" for line in whole.report.lines()]
+    truth = _checked(dataset.name, class_names, pictures, notes, ids.values(), classes)
+    category_ids = {
+        class_id: dataset.category_ids[dataset.class_names[index]]
+        for index, class_id in ids.items()
+        if dataset.class_names[index] in dataset.category_ids
+    }
+    return replace(truth, category_ids=category_ids)
 
 
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        ids = [image["id"] for image in record["images"]]
-        for item in record["annotations"]:
-            item["image_id"], item["category_id"]
-        for category in record["categories"]:
-            category["id"], category["name"].casefold()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(
-            f"{path} is no COCO annotation: expected a JSON object with images, annotations and "
-            "categories, as cocodataset.org describes it"
-        ) from None
-    if len(set(ids)) < len(ids):
-        twice = next(i for i, count in Counter(ids).items() if count > 1)
-        raise InputError(f"{path}: two images have the id {twice}; ids must be distinct")
-    return record
-
-
-def _class_ids_by_category(
-    path: Path,
-    categories: Sequence[Mapping[str, Any]],
-    class_names: Sequence[str],
-    classes: Sequence[str] | None,
+def _class_ids(
+    dataset: DataSet, class_names: Sequence[str], classes: Sequence[str] | None
 ) -> dict[int, int]:
-    """Category id to class id, of the wanted classes."""
+    """The data set's class id to the model's, of the wanted classes."""
     wanted = class_names[1:] if classes is None else classes
     if unknown := [name for name in wanted if name not in class_names[1:]]:
         raise InputError(
             f"the model knows no class {', '.join(unknown)}; "
             f"its classes: {', '.join(class_names[1:])}"
         )
-    by_name = {category["name"].casefold(): category["id"] for category in categories}
-    if missing := [name for name in wanted if name.casefold() not in by_name]:
+    by_key = {name_key(name): index for index, name in enumerate(dataset.class_names) if index > 0}
+    if missing := [name for name in wanted if name_key(name) not in by_key]:
         raise InputError(
-            f"{path} has no category {', '.join(missing)}: the model's classes are "
+            f"{dataset.name} has no category {', '.join(missing)}: the model's classes are "
             f"{', '.join(class_names[1:])}, the categories "
-            f"{', '.join(category['name'] for category in categories) or 'none'}; rename the "
-            "category, or choose with --classes"
+            f"{', '.join(dataset.class_names[1:]) or 'none'}; rename the category, or choose with "
+            "--classes"
         )
-    return {by_name[name.casefold()]: list(class_names).index(name, 1) for name in wanted}
+    return {by_key[name_key(name)]: list(class_names).index(name, 1) for name in wanted}
 
 
-def _annotated(image: Mapping[str, Any], ids: Mapping[int, int]) -> bool:
-    labeled = image.get("labeled_category_ids")
-    return labeled is None or any(category in ids for category in labeled)
+def _of_classes(sample: Sample, ids: Mapping[int, int]) -> Sample:
+    """The sample's boxes of these classes, its class ids as they are."""
+    return sample.chosen(np.isin(sample.class_ids, list(ids)))
 
 
-def _picture(
-    image: Mapping[str, Any],
-    items: Sequence[Mapping[str, Any]],
-    ids: Mapping[int, int],
-    images_root: Path,
-    dropped: Counter[str],
-) -> TruthPicture:
-    labeled = [c for c in image.get("labeled_category_ids", list(ids)) if c in ids]
-    kept = [item for item in items if item["category_id"] in labeled]
-    boxes_xywh = np.array([item["bbox"] for item in kept], np.float64).reshape(len(kept), 4)
-    whole = np.isfinite(boxes_xywh).all(axis=1) & (boxes_xywh[:, 2:] > 0).all(axis=1)
-    if not whole.all():
-        dropped["boxes without an area left out"] += int((~whole).sum())
-        kept, boxes_xywh = [kept[i] for i in np.flatnonzero(whole)], boxes_xywh[whole]
-    sizes = boxes_xywh[:, 2:]
-    areas = [item.get("area", w * h) for item, (w, h) in zip(kept, sizes, strict=True)]
+def _in_coco_order(pictures: Sequence[TruthPicture]) -> list[TruthPicture]:
+    """By image id, if they have any of one type and none twice.
+
+    So pycocotools takes them, and of equal scores, of which quantized models have many, AP counts
+    the earlier image's first.
+    """
+    numbers = [p.image_id for p in pictures if isinstance(p.image_id, int)]
+    texts = [p.image_id for p in pictures if isinstance(p.image_id, str)]
+    if len(pictures) not in (len(set(numbers)), len(set(texts))):
+        return list(pictures)
+    return [pictures[i] for i in np.argsort(numbers or texts, kind="stable")]
+
+
+def _picture(sample: Sample, ids: Mapping[int, int]) -> TruthPicture:
     return TruthPicture(
-        images_root / image["file_name"],
-        np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + sizes], axis=1),
-        np.array([ids[item["category_id"]] for item in kept], np.int64),
-        np.array([bool(i.get("iscrowd", 0) or i.get("ignore", 0)) for i in kept], bool),
-        np.array(areas, np.float64),
-        tuple(sorted(ids[category] for category in labeled)),
-        (image["height"], image["width"]) if "height" in image and "width" in image else None,
+        path=sample.image_path,
+        boxes_xyxy_px=sample.boxes_xyxy_px.astype(np.float64),
+        class_ids=np.array([ids[int(i)] for i in sample.class_ids], np.int64),
+        ignored=sample.ignore,
+        areas_px=sample.areas_px,
+        annotated_class_ids=tuple(sorted(ids[i] for i in sample.labeled_class_ids if i in ids)),
+        size_hw=sample.size_hw,
+        image_id=sample.image_id,
     )
-
-
-def _check_present(path: Path, pictures: Sequence[TruthPicture]) -> None:
-    missing = [str(picture.path) for picture in pictures if not picture.path.is_file()]
-    if missing:
-        shown = "\n  ".join(missing[:_SHOWN_MISSING])
-        more = len(missing) - _SHOWN_MISSING
-        raise InputError(
-            f"{len(missing)} of the {len(pictures)} pictures of {path} are not there; the names in "
-            f"it are below the folder given with --images-root:\n  {shown}"
-            + (f"\n  and {more} more" if more > 0 else "")
-        )
 
 
 def _checked(
@@ -207,7 +161,7 @@ def _checked(
     class_names: Sequence[str],
     pictures: Sequence[TruthPicture],
     notes: list[str],
-    class_ids: Any,
+    class_ids: Iterable[int],
     asked: Sequence[str] | None,
 ) -> Truth:
     """Leave out classes of which there is nothing to find, unless they were asked for by name."""
@@ -223,4 +177,10 @@ def _checked(
     ]
     evaluated = tuple(sorted(found))
     kept = tuple(p for p in pictures if set(p.annotated_class_ids) & set(evaluated))
-    return Truth(name, tuple(class_names), evaluated, kept, tuple(notes))
+    return Truth(
+        name=name,
+        class_names=tuple(class_names),
+        evaluated_class_ids=evaluated,
+        pictures=kept,
+        notes=tuple(notes),
+    )

@@ -1,7 +1,8 @@
 """Figures of a network in training: through the runtime's own decode and NMS, without a file."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,18 +37,21 @@ class _NetworkBackend:
 
 
 def validator(
-    truth: Truth, spec: DetectorSpec, device: str = "cpu"
+    truth: Truth,
+    spec: DetectorSpec,
+    device: str = "cpu",
+    track: Callable[[Sequence[Path]], Iterable[Path]] = iter,
 ) -> Callable[[nn.Module], Mapping[str, float]]:
     """A function from a network in eval mode to figures on the truth.
 
     score, by which the best checkpoint is chosen, is AP50; ap, ap50, mr2, recall at the spec's
     threshold, and best_threshold, that of the best F1, come along. A figure that is not defined is
-    0, or 1 for the miss rate.
+    0, or 1 for the miss rate. track: passes the images on, and may show how far they are.
     """
 
     def figures(network: nn.Module) -> Mapping[str, float]:
         detector = Detector(_NetworkBackend(network, spec, device), COLLECTING_THRESHOLD)
-        found = [find_in(detector, picture.path) for picture in truth.pictures]
+        found = [find_in(detector, path) for path in track([p.path for p in truth.pictures])]
         evaluation = evaluate(truth, found, spec.input_size_hw, spec.score_threshold, resamples=0)
         values = {name: figure.value for name, figure in evaluation.total.figures.items()}
         best = evaluation.total.best

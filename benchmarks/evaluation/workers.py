@@ -1,22 +1,19 @@
 """Detecting in several processes: an emulated chip uses one core, and takes seconds a picture."""
 
 import contextlib
-import ctypes
 import functools
 import multiprocessing
 import os
 import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from benchmarks.evaluation.found import FoundPicture, ModelToOpen, find_in
 from persondet.errors import PersondetError
+from persondet.orphan import end_with_parent
 from runtime.detector import Detector
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def find_in_processes(
@@ -35,9 +32,10 @@ def find_in_processes(
     count = max(1, min(workers, len(paths)))
     pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(os.getpid(),))
     try:
-        indices: dict[Future[FoundPicture], int] = {
-            pool.submit(_find, model, path): index for index, path in enumerate(paths)
-        }
+        with _started_without_ctrl_c():
+            indices: dict[Future[FoundPicture], int] = {
+                pool.submit(_find, model, path): index for index, path in enumerate(paths)
+            }
         for future in as_completed(indices):
             on_found(indices[future], future.result())
     except BrokenProcessPool:
@@ -49,13 +47,23 @@ def find_in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextlib.contextmanager
+def _started_without_ctrl_c() -> Iterator[None]:
+    """Have what is started in the block never see SIGINT, not even while it is still starting.
+
+    A process inherits what its starter blocks. Ours is handled at the end of the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(parent: int) -> None:
     """A worker begins; it does not outlive its parent."""
+    end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's Ctrl-C is the parent's to handle
-    with contextlib.suppress(AttributeError):  # only Linux has it
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 @functools.cache

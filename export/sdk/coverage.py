@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from export.sdk.command_lines import toolset_of
+from export.sdk.htp_socs import HTP_SOCS
 from export.sdk.options import (
     AFTER_2_25,
     CONVERTER_OPTIONS,
@@ -90,12 +91,13 @@ The last one writes the calibration files as well, for a machine that has the SD
 
 _TAIL = """## When a run counts as a success
 
-All of: exit code 0; one of the lines below on either stream; a file that was not there before; a
-whole container in it, whose own record names a converter of the same generation. What Qualcomm's
-loader can read (SNPE 2.x and QAIRT) is read back and compared with the ONNX: names, shapes and
-types of inputs and outputs, the number of convolution weights, and that a quantized graph is
-quantized. Of an SNPE 1.x file names and shapes are compared, as far as our own reader reads it, and
-the quantizer must have signed it.
+All of: exit code 0; a file that was not there before; a whole container in it, whose own record
+names a converter of the same generation. From 2.0 on the file is the proof, as the texts that tools
+print differ between releases: Qualcomm's loader reads it back, and it is compared with the ONNX:
+names, shapes and types of inputs and outputs, the number of convolution weights, and that a
+quantized graph is quantized. If graph-prepare added nothing to a DLC, a note says so. Of an SNPE
+1.x file names and shapes are compared, as far as our own reader reads it, the quantizer must have
+signed it, and the tool must have printed the line below.
 
 Only then the file takes its place, with a sidecar that holds the exact commands. Where a tool
 fails, nothing is written but `DESTINATION.log`, all that the tools printed. CRCs that the writer
@@ -103,7 +105,25 @@ left out are put in.
 
 """
 
-_FILES = """
+_FILES = f"""
+## A graph prepared for SoCs
+
+`--soc sm8550,qcs6490`, or `--soc` several times, puts a compiled graph for each into the DLC, so
+that a device need not compile at the first start. From 2.0 on that is the work of
+{GRAPH_PREPARE}, which takes {", ".join(HTP_SOCS)};
+other names of the same SoCs are translated. The converter's and the quantizer's own option for a
+SoC is not used: real ones refuse every SoC. A cache holds for the SDK that made it.
+
+`quantize --soc` prepares the quantized graph. `convert --soc` prepares the float one, which needs
+`--float-bits 16`, and a SoC whose HTP has half precision: not v68.
+
+## Outputs
+
+A model has two outputs, and tools that are not told so give the last alone, or ignore a cache made
+for other outputs. They are named at conversion if the converter has an option, to graph-prepare, to
+snpe-net-run and to snpe-throughput-net-run; to the runs and caches of 1.x that take them from the
+input list, by a first line `#` with their layers' names.
+
 ## Files and lists
 
 Calibration pictures pass the one preprocessing and become headerless files: little-endian float32
@@ -112,13 +132,20 @@ names one a line, absolute on the host, relative to the folder of the run on a d
 inputs are `name:=path`. A list has no quoting, so that the tools run in a temporary folder on plain
 names, and a folder with blanks in its path is named by a link. Outputs are read by the spec: a file
 of another size is an error, not another shape.
+
+Name both outputs in runs of your own, as several versions write only the last one, and read them
+with `persondet decode`:
+
+```
+snpe-net-run --container model.dlc --input_list list.txt --set_output_tensors scores,boxes
+persondet decode output/ --spec model.dlc --images pictures/ --out boxes/
+```
 """
 
 _IN_A_CELL = """## Options by tool and version
 
-In a cell: how it is written; *nothing*, where nothing need be said; *no effect*, where it is
-accepted and ignored, so that it is left out with a note; *refused*, with a message that names the
-versions that have it.
+In a cell: how it is written; *nothing*, if nothing need be said; *left out* with a note, if it
+would be ignored or cannot be said; *refused*, with a message that names the versions that have it.
 """
 
 _BETWEEN = """2.11 to 2.24 count as 2.0-2.10: from 2.25 on the older spellings only warn, whereas an
@@ -178,15 +205,16 @@ def _when(start: Numbers, stop: Numbers, first: Numbers, end: Numbers) -> str:
 
 def _said(entry: Entry) -> str:
     if entry.words is None:
-        return "*no effect*"
-    text = f"`{shlex.join(entry.words)}`".replace("'", "") if entry.words else "*nothing*"
+        return "*left out*"
+    words = (word if "{" in word else shlex.quote(word) for word in entry.words)
+    text = f"`{' '.join(words)}`" if entry.words else "*nothing*"
     return f"{text} ({entry.note})" if entry.note else text
 
 
 def _success_rows() -> Iterator[Sequence[str]]:
-    yield ("tool", "one of the lines")
-    for tool, lines in SUCCESS_LINES.items():
-        yield (tool, ", ".join(f"`{line}`" for line in lines) or "none is known")
+    yield ("tool of SNPE 1.x", "line")
+    for tool, line in SUCCESS_LINES.items():
+        yield (tool, f"`{line}`")
 
 
 def _table(rows: Iterator[Sequence[str]]) -> str:

@@ -1,11 +1,11 @@
 """The shell lines that would do a job: to read, to paste, to run where the SDK is."""
 
 import os
-import shlex
 
 from export.sdk.command_lines import Plan
 from export.sdk.sdk import Sdk, sdk_environment
 from export.sdk.versions import Family, SdkVersion
+from persondet.terminal import shell_line, shell_word
 
 # Without a package's folder the 1.x script stops.
 _PRINT_ONNX_FOLDER = "import onnx; print(onnx.__path__[0])"
@@ -19,11 +19,11 @@ def activation_lines(version: SdkVersion, sdk: Sdk | None) -> list[str]:
         lines = [f': "${{{variable}:?set it to the folder of {version.name}}}"']
         script = f'"${variable}/bin/envsetup.sh"'
     else:
-        lines = [f"export {variable}={shlex.quote(str(sdk.root))}"]
-        script = shlex.quote(str(sdk.root / "bin" / "envsetup.sh"))
+        lines = [f"export {variable}={shell_word(str(sdk.root))}"]
+        script = shell_word(str(sdk.root / "bin" / "envsetup.sh"))
     if version.family in (Family.SNPE_1_4, Family.SNPE_1):
         python = str(sdk.python) if sdk and sdk.python else "python3"
-        script += f' -o "$({shlex.join((python, "-c", _PRINT_ONNX_FOLDER))})"'
+        script += f' -o "$({shell_line((python, "-c", _PRINT_ONNX_FOLDER))})"'
     if is_qairt:  # the script stops under `set -u` where these are not set
         lines.append('export PYTHONPATH="${PYTHONPATH-}" LD_LIBRARY_PATH="${LD_LIBRARY_PATH-}"')
     return [*lines, f"source {script}"]
@@ -31,7 +31,7 @@ def activation_lines(version: SdkVersion, sdk: Sdk | None) -> list[str]:
 
 def call_lines(plan: Plan, sdk: Sdk | None) -> list[str]:
     """A line a call. sdk: for its interpreter; None for the tools' own."""
-    return [shlex.join((*_program(call.tool, sdk), *call.arguments)) for call in plan.calls]
+    return [shell_line((*_program(call.tool, sdk), *call.arguments)) for call in plan.calls]
 
 
 def _program(tool: str, sdk: Sdk | None) -> tuple[str, ...]:

@@ -22,14 +22,16 @@ class Explanation:
 @dataclass(frozen=True)
 class _Message:
     """pattern: upper and lower case alike; a blank in it stands for any blanks, line breaks too,
-    whereas `.` stays in its line."""
+    whereas `.` stays in its line. codes: exit codes that say the same, a shell's and our own."""
 
     pattern: str
     stage: str
     cause: str
     fix: str
+    codes: tuple[int, ...] = ()
 
 
+# Not here: `No cache record in the DLC matches`, which successful runs print, too.
 _MESSAGES = (
     _Message(
         r"No schema registered for",
@@ -49,6 +51,27 @@ _MESSAGES = (
         "convert",
         "an operator is of a newer opset than the converter knows",
         "harmless for operators that did not change, such as Relu; else export with a lower opset",
+    ),
+    _Message(
+        r"'NoneType' object .*'AttributeProto'|'AttributeProto'.*'NoneType' object",
+        "convert",
+        "the onnx package is newer than the one that the SDK's converter knows",
+        "install the onnx that the SDK's own check lists (bin/check-python-dependency) in its own "
+        "Python environment",
+    ),
+    _Message(
+        r"SOC model \S+ is not supported",
+        "convert",
+        "the converters and quantizers of 2.3x and later refuse --target_soc_model, whatever the "
+        "SoC",
+        "leave that option out: the SoC belongs to snpe-dlc-graph-prepare --htp_socs",
+    ),
+    _Message(
+        r"GLIBC(XX)?_[\d.]+['` ]* not found",
+        "convert",
+        "the system's C library is older than the SDK's tools on this machine need; those of 2.4x "
+        "are for Ubuntu 22.04",
+        "run them on Ubuntu 22.04 or in a container of it, or take an older SDK",
     ),
     _Message(
         r"Missing command line inputs for dynamic inputs",
@@ -84,6 +107,39 @@ _MESSAGES = (
         "give --override_params to the quantizer, and compare the names with the model's",
     ),
     _Message(
+        r"Bad quantization: zero scale",
+        "quantize",
+        "an activation is constant, so that its range has no width; seen with --enable_hta",
+        "calibrate with images that differ, or leave --enable_hta out",
+    ),
+    _Message(
+        r"error_code=311\b|Incomplete DLC is missing mandatory record",
+        "run",
+        "the DLC is cut off, or of another generation than the tool",
+        "copy the file again and compare its size; `persondet info` tells its generation and what "
+        "loads it",
+    ),
+    _Message(
+        r"No backend could validate Op|error_code=(15001|1002)\b|\berror:? (15001|1002)\b",
+        "run",
+        "the DLC and the runtime are of different versions, or the backend lacks an operator",
+        "make the DLC with the SDK of the runtime, and run that SDK's snpe-dlc-graph-prepare; if "
+        "they are of one version, allow the CPU to run it (--enable_cpu_fallback)",
+    ),
+    _Message(
+        r"error_code=500\b|Target runtime is not available",
+        "run",
+        "the driver of that runtime or the SDK's library for it is missing on the device",
+        "push all libraries of the SDK for the device and set LD_LIBRARY_PATH and "
+        "ADSP_LIBRARY_PATH; snpe-platform-validator tells which runtimes the device has",
+    ),
+    _Message(
+        r"No Snapdragon SOC detected",
+        "run",
+        "the SoC is newer than the SDK knows, or not one of Qualcomm's",
+        "take a newer SDK",
+    ),
+    _Message(
         r"error_code=402\b|Network partition (has )?failed",
         "run",
         "the runtime lacks an operator of the model, and nothing may fall back",
@@ -113,12 +169,6 @@ _MESSAGES = (
         "run",
         "the skel and the stub do not belong together, or one is missing",
         "push stub and skel of one and the same SDK, for the DSP architecture of the device",
-    ),
-    _Message(
-        r"No cache record in the DLC matches",
-        "run",
-        "the DLC was prepared for another SoC: the graph is prepared anew at each start",
-        "prepare it for this SoC (snpe-dlc-graph-prepare --htp_socs), or expect a slow start",
     ),
     _Message(
         r"testsig.*Permission denied",
@@ -163,31 +213,52 @@ _MESSAGES = (
         "run",
         "the system killed the program for its use of memory",
         "free memory, or use fewer threads or a smaller batch",
+        codes=(137, -9),
+    ),
+    _Message(
+        r"\bexit(ed)?( code| status)? 139\b|\brc[ =]139\b|\bSegmentation fault\b",
+        "run",
+        "the program crashed; a DLC of another version than the runtime is known to do that",
+        "make the DLC with the SDK of the runtime, and run that SDK's snpe-dlc-graph-prepare",
+        codes=(139, -11),
+    ),
+    _Message(
+        r"\bexit(ed)?( code| status)? 134\b|\brc[ =]134\b|^Aborted$|\bAborted \(core dumped\)",
+        "run",
+        "the program gave up; 16-bit floats on a DSP of architecture v68, which has none, are "
+        "known to do that",
+        "quantize the model for v68; 16-bit floats need v69 or later",
+        codes=(134, -6),
+    ),
+    _Message(
+        r"^(.*: )?Illegal instruction",
+        "convert",
+        "the CPU lacks instructions that the SDK's tools use; emulated CPUs often lack AVX2",
+        "run them on an x86-64 CPU with AVX2, not in an emulator",
+        codes=(132, -4),
     ),
 )
 _PATTERNS = tuple(
     (re.compile(message.pattern.replace(" ", r"\s+"), re.I | re.M), message)
     for message in _MESSAGES
 )
-_KILLED_CODES = (137, -9)  # of a shell, of ours
 _LONGEST_LINE = 4000
 
 
 def explain(text: str, *, code: int = 0) -> tuple[Explanation, ...]:
     """Causes and remedies of the messages in a tool's output, in the order of their appearance.
 
-    code: the exit code, which tells of a kill for memory. Each cause is named once, at its first
-    line.
+    code: the exit code; some codes tell a cause of themselves. Each cause is named once, at its
+    first line.
     """
     text = "\n".join(line.strip()[:_LONGEST_LINE] for line in text.splitlines())
     searched = ((pattern.search(text), message) for pattern, message in _PATTERNS)
     matches = [(match, message) for match, message in searched if match]
     matches.sort(key=lambda each: each[0].start())
     found = [_explanation(_lines_of(text, match), message) for match, message in matches]
-    killed = _MESSAGES[-1]
-    if code in _KILLED_CODES and all(message is not killed for _, message in matches):
-        found.append(_explanation(f"exit code {code}", killed))
-    return tuple(found)
+    named = [message for _, message in matches]
+    told = (message for message in _MESSAGES if code in message.codes and message not in named)
+    return (*found, *(_explanation(f"exit code {code}", message) for message in told))
 
 
 def _lines_of(text: str, match: re.Match[str]) -> str:

@@ -24,6 +24,10 @@ LATE = (2, 25)
 # the newer ones (inferred).
 AFTER_2_25 = (2, 26)
 
+# The tool's help has the minus sign: "a hexadecimal string literal and not a signed integer". One
+# word, so that no parser takes the value for an option.
+RESTRICTED_STEPS = "--restrict_quantization_steps=-0x8000 0x7F7F"
+
 Numbers = tuple[int, ...]
 # how an entry's `before` is said
 _LAST: dict[Numbers | None, str] = {None: "on", SNPE_2: "to 1.68", LATE: "to 2.24"}
@@ -85,6 +89,7 @@ def _quantizers(*words: str) -> tuple[Entry, ...]:
     )
 
 
+_WITH_ACTIVATIONS = "with the activations'"
 CONVERTER_OPTIONS = (
     Option(
         "input",
@@ -174,9 +179,14 @@ CONVERTER_OPTIONS = (
         ),
     ),
     Option(
-        "convert for a SoC",
-        "a float DLC for one SoC (--soc with convert)",
-        (_late(QAIRT_CONVERTER, "--target_backend", "HTP", "--target_soc_model", "{value}"),),
+        "output name",
+        "each output by name",
+        (
+            _snpe1(ONNX_TO_DLC, note="no option is known"),
+            _snpe1(ONNX_TO_DLC, "--out_node", "{value}", since=(1, 50)),
+            _always(ONNX_TO_DLC, "--out_name", "{value}", since=(1, 56)),
+            _late(QAIRT_CONVERTER, "--out_tensor_name", "{value}"),
+        ),
     ),
 )
 
@@ -187,6 +197,16 @@ QUANTIZER_OPTIONS = (
     Option("act 16", "16-bit activations (--act-bits 16)", _quantizers("--act_bitwidth", "16")),
     Option(
         "weights 16", "16-bit weights (--weight-bits 16)", _quantizers("--weights_bitwidth", "16")
+    ),
+    Option(
+        "weights 16 steps",
+        "the steps that the Hexagon has for 16-bit weights (--weight-bits 16)",
+        (
+            _snpe1(DLC_QUANTIZE, note="no option is known"),
+            _snpe2(DLC_QUANT, note="no option is known"),
+            _late(DLC_QUANT, RESTRICTED_STEPS),
+            _late(QAIRT_QUANTIZER, RESTRICTED_STEPS),
+        ),
     ),
     Option(
         "weights 4",
@@ -235,10 +255,30 @@ QUANTIZER_OPTIONS = (
         "calibration sqnr",
         "ranges of least noise (--calibration sqnr)",
         (
-            _snpe1(DLC_QUANTIZE, "--use_enhanced_quantizer", note="of weights too"),
-            _snpe2(DLC_QUANT, "--use_enhanced_quantizer", note="of weights too"),
+            _snpe1(DLC_QUANTIZE, "--use_enhanced_quantizer"),
+            _snpe2(DLC_QUANT, "--use_enhanced_quantizer"),
             _late(DLC_QUANT, "--act_quantizer", "enhanced"),
             _late(QAIRT_QUANTIZER, "--act_quantizer_calibration", "sqnr"),
+        ),
+    ),
+    Option(
+        "weights sqnr",
+        "ranges of least noise for weights (--calibration sqnr)",
+        (
+            _snpe1(DLC_QUANTIZE, note=_WITH_ACTIVATIONS),
+            _snpe2(DLC_QUANT, note=_WITH_ACTIVATIONS),
+            _late(DLC_QUANT, "--param_quantizer", "enhanced"),
+            _late(QAIRT_QUANTIZER, "--param_quantizer_calibration", "sqnr"),
+        ),
+    ),
+    Option(
+        "symmetric weights sqnr",
+        "ranges of least noise for symmetric weights (--calibration sqnr)",
+        (
+            _snpe1(DLC_QUANTIZE, note=_WITH_ACTIVATIONS),
+            _snpe2(DLC_QUANT, note=_WITH_ACTIVATIONS),
+            Entry(DLC_QUANT, LATE, None, None, "has no words beside --param_quantizer symmetric"),
+            _late(QAIRT_QUANTIZER, "--param_quantizer_calibration", "sqnr"),
         ),
     ),
     *(
@@ -287,15 +327,21 @@ QUANTIZER_OPTIONS = (
         ),
     ),
     Option(
-        "quantize for a SoC",
-        "a graph prepared for one SoC (--soc)",
+        "float fallback",
+        "float where no encoding is given (--float-fallback)",
+        (
+            _late(DLC_QUANT, "--float_fallback"),
+            _late(QAIRT_QUANTIZER, "--enable_float_fallback"),
+        ),
+    ),
+    Option("hta", "the runtime AIP (--enable-hta)", (_snpe1(DLC_QUANTIZE, "--enable_hta"),)),
+    Option(
+        "quantize for SoCs",
+        "a graph prepared for SoCs (--soc)",
         (
             _snpe1(DLC_QUANTIZE, "--enable_htp", "--htp_socs", "{value}"),
             _always(DLC_QUANT, since=SNPE_2, note=f"by {GRAPH_PREPARE}"),
-            _late(
-                *(QAIRT_QUANTIZER, "--target_backend", "HTP", "--target_soc_model", "{value}"),
-                note=f"and by {GRAPH_PREPARE}",
-            ),
+            _late(QAIRT_QUANTIZER, note=f"by {GRAPH_PREPARE}"),
         ),
     ),
 )
@@ -303,7 +349,7 @@ QUANTIZER_OPTIONS = (
 PREPARE_OPTIONS = (
     Option(
         "DLC to prepare",
-        "the quantized DLC",
+        "the quantized DLC, or the one of 16-bit floats",
         (_always(GRAPH_PREPARE, "--input_dlc", "{value}", since=SNPE_2),),
     ),
     Option(
@@ -312,9 +358,24 @@ PREPARE_OPTIONS = (
         (_always(GRAPH_PREPARE, "--output_dlc", "{value}", since=SNPE_2),),
     ),
     Option(
-        "prepare for a SoC",
-        "the SoC (--soc)",
+        "prepare for SoCs",
+        "the SoCs, joined by commas (--soc)",
         (_always(GRAPH_PREPARE, "--htp_socs", "{value}", since=SNPE_2),),
+    ),
+    Option(
+        "prepared outputs",
+        "all outputs, joined by commas",
+        (_always(GRAPH_PREPARE, "--set_output_tensors", "{value}", since=SNPE_2),),
+    ),
+    Option(
+        "float inputs",
+        "float inputs and outputs (of 16-bit floats)",
+        (_always(GRAPH_PREPARE, "--use_float_io", since=SNPE_2),),
+    ),
+    Option(
+        "optimization level",
+        "how hard the graph is optimised (--optimization-level)",
+        (_always(GRAPH_PREPARE, "--optimization_level", "{value}", since=SNPE_2),),
     ),
 )
 

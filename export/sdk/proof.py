@@ -42,8 +42,9 @@ def prove_sdk_dlc(
     version: SdkVersion,
     *,
     quantized: bool,
+    floats_allowed: bool = False,
 ) -> SdkProof:
-    """spec: with the input as the DLC has it.
+    """spec: with the input as the DLC has it. floats_allowed: a quantized graph may be so in part.
 
     Raises PersondetError listing every difference: a writer of another generation, an input or
     output of another name, shape or type, convolution weights lost, a quantized graph that is not.
@@ -57,12 +58,25 @@ def prove_sdk_dlc(
         graph = read_dlc(path)
     except InputError as error:
         raise PersondetError(f"SDK {version} wrote a file that cannot be read: {error}") from None
-    _refuse(_problems(graph, model, spec, quantized), version)
+    _refuse(_problems(graph, model, spec), version)
+    if quantized:
+        _refuse(_float_problems(graph, floats_allowed), version)
     parameters = sum(
         _elements(graph, name) for op in _convolutions(graph) for name in op.inputs[1:]
     )
     ops = dict(Counter(op.type for op in graph.ops).most_common())
     return SdkProof(container.generation, DlcProof(parameters, ops))
+
+
+def cache_notes(before: Path, prepared: Path) -> tuple[str, ...]:
+    """Return a note if graph-prepare added nothing to a DLC. How it stores a cache is not known."""
+    sizes = [sum(check_container(path).entries.values()) for path in (before, prepared)]
+    if sizes[1] > sizes[0]:
+        return ()
+    return (
+        "graph-prepare added nothing to the DLC, so that it may hold no cache: expect a slow start "
+        "on the device, and see what it printed (--verbose)",
+    )
 
 
 def _refuse(problems: Iterator[str], version: SdkVersion) -> None:
@@ -122,9 +136,7 @@ def _check_old_record(metadata: dict[str, Any], quantized: bool) -> None:
         raise PersondetError("the quantizer's DLC says itself that it was never quantized")
 
 
-def _problems(
-    graph: DlcGraph, model: onnx.ModelProto, spec: DetectorSpec, quantized: bool
-) -> Iterator[str]:
+def _problems(graph: DlcGraph, model: onnx.ModelProto, spec: DetectorSpec) -> Iterator[str]:
     inputs = {name: _real_type(graph.tensors[name], spec.input_dtype) for name in graph.inputs}
     outputs = {name: _real_type(graph.tensors[name], "float32") for name in graph.outputs}
     yield from interface_problems(spec, inputs, outputs)
@@ -132,10 +144,17 @@ def _problems(
     found = sum(_elements(graph, op.inputs[1]) for op in _convolutions(graph))
     if expected != found:  # not the biases: a converter adds some of zeros
         yield f"{found:,} convolution weights, the ONNX has {expected:,}"
-    if quantized:
-        weights = (graph.tensors[op.inputs[1]] for op in _convolutions(graph))
-        if plain := [tensor.name for tensor in weights if tensor.encoding is None]:
-            yield f"the weights {', '.join(plain[:5])} are not quantized"
+
+
+def _float_problems(graph: DlcGraph, floats_allowed: bool) -> Iterator[str]:
+    """Of a graph that should be quantized."""
+    if floats_allowed:
+        if all(tensor.encoding is None for tensor in graph.tensors.values()):
+            yield "nothing in it is quantized"
+        return
+    weights = (graph.tensors[op.inputs[1]] for op in _convolutions(graph))
+    if plain := [tensor.name for tensor in weights if tensor.encoding is None]:
+        yield f"the weights {', '.join(plain[:5])} are not quantized"
 
 
 def _real_type(tensor: DlcTensor, expected: str) -> TensorType:

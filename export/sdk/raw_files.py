@@ -5,40 +5,23 @@ A list is one inference a line and has no quoting: blanks cannot be in it.
 """
 
 import contextlib
-import math
 import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from persondet.errors import InputError, PersondetError
+from persondet.errors import InputError
 from persondet.preprocess import preprocess
 from persondet.spec import DetectorSpec
+from persondet.temporary import temporary_folder
+from runtime.raw_results import RawTensor
 
 LIST_NAME = "input_list.txt"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 _NAME_LENGTH = 40
-
-
-@dataclass(frozen=True)
-class RawTensor:
-    """What a .raw file holds. name: the tensor's; dtype: numpy's name, stored little-endian."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-
-    @property
-    def stored(self) -> np.dtype:
-        return np.dtype(self.dtype).newbyteorder("<")
-
-    @property
-    def size_bytes(self) -> int:
-        return math.prod(self.shape) * self.stored.itemsize
 
 
 def raw_input(spec: DetectorSpec, *, native: bool = False) -> RawTensor:
@@ -51,11 +34,6 @@ def raw_input(spec: DetectorSpec, *, native: bool = False) -> RawTensor:
     return RawTensor(spec.input_name, spec.input_shape, dtype)
 
 
-def raw_outputs(spec: DetectorSpec) -> tuple[RawTensor, ...]:
-    """The outputs' files: float32, scores (1, A, C) and boxes (1, A, 4)."""
-    return tuple(RawTensor(name, shape) for name, shape in spec.output_shapes.items())
-
-
 def write_raw(path: Path, array: np.ndarray, tensor: RawTensor) -> None:
     """Raises ValueError where the array is not of the tensor's shape, or would lose in its type."""
     if array.shape != tensor.shape:
@@ -63,47 +41,6 @@ def write_raw(path: Path, array: np.ndarray, tensor: RawTensor) -> None:
     if not np.can_cast(array.dtype, tensor.stored, "safe"):
         raise ValueError(f"{tensor.name}: expected {tensor.dtype}, got {array.dtype}")
     path.write_bytes(array.astype(tensor.stored).tobytes())
-
-
-def read_raw(path: Path, tensor: RawTensor) -> np.ndarray:
-    """The tensor of a file, freshly owned. Raises PersondetError for a file of another size."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PersondetError(
-            f"the output {tensor.name} is missing: cannot read {path}: {error.strerror}"
-        ) from None
-    if len(data) != tensor.size_bytes:
-        raise PersondetError(
-            f"{path} has {len(data):,} bytes; {tensor.name} of shape {tensor.shape}, "
-            f"{tensor.dtype}, has {tensor.size_bytes:,}: the file is cut off, or of another model"
-        )
-    values = np.frombuffer(data, tensor.stored).reshape(tensor.shape)
-    return values.astype(tensor.dtype)
-
-
-def read_result(folder: Path, spec: DetectorSpec) -> dict[str, np.ndarray]:
-    """The outputs in one `Result_N` folder, float32, by name.
-
-    Raises PersondetError for a file that is missing, of another size, or holds no numbers.
-    """
-    outputs = {}
-    for tensor in raw_outputs(spec):
-        outputs[tensor.name] = values = read_raw(result_file(folder, tensor.name), tensor)
-        if not np.isfinite(values).all():
-            raise PersondetError(f"{folder.name}: the output {tensor.name} holds NaN or infinity")
-    return outputs
-
-
-def result_file(folder: Path, tensor_name: str) -> Path:
-    """Where snpe-net-run writes a tensor: a `/` in the name makes sub-folders.
-
-    Raises InputError for a name that leads out of the folder.
-    """
-    path = folder / f"{tensor_name}.raw"
-    if Path(tensor_name).is_absolute() or ".." in Path(tensor_name).parts:
-        raise InputError(f"the tensor name {tensor_name!r} cannot be a file's name")
-    return path
 
 
 def write_inputs(
@@ -162,6 +99,19 @@ def input_list(
     return "".join(f"{line}\n" for line in lines)
 
 
+def listed_inputs(text: str, input_name: str) -> tuple[str, ...]:
+    """Return the file of each inference that an input list names, in order: the inverse of
+    `input_list` for a network of one input. The lines that ask for outputs are passed over."""
+    files: list[str] = []
+    for line in text.splitlines():
+        words = line.split()
+        if not words or (not files and words[0][0] in "#%"):
+            continue
+        named = dict(word.split(":=", 1) for word in words if ":=" in word)
+        files.append(named.get(input_name, words[0].rpartition(":=")[2]))
+    return tuple(files)
+
+
 def _word(value: object) -> str:
     text = str(value)
     if not text or re.search(r"\s|:=", text) or text[0] in "#%":
@@ -188,7 +138,7 @@ def without_blanks(folder: Path) -> Iterator[Path]:
             break
     else:
         raise InputError(f"{absolute} has blanks in it; set TMPDIR to a folder without any")
-    with tempfile.TemporaryDirectory(prefix="persondet-link-", dir=place) as holder:
-        link = Path(holder, "files")
+    with temporary_folder("persondet-link-", Path(place)) as holder:
+        link = holder / "files"
         link.symlink_to(absolute, target_is_directory=True)
         yield link

@@ -15,10 +15,13 @@ from typing import Any
 
 import onnx
 
+from export.dlc_names import with_dlc_names
 from export.onnx_model import is_quantized, load_detector_onnx
+from export.plain_graph import is_plain
 from export.sdk.command_lines import Plan, Toolset, convert_plan
 from export.sdk.intent import ConvertIntent, dlc_spec
-from export.sdk.proof import SdkProof, prove_sdk_dlc
+from export.sdk.options import GRAPH_PREPARE
+from export.sdk.proof import SdkProof, cache_notes, prove_sdk_dlc
 from export.sdk.raw_files import safe_name
 from export.sdk.sdk import Sdk
 from export.sdk.tool_run import DEFAULT_TIMEOUT_S, run_call
@@ -50,8 +53,11 @@ class Toolchain:
     on_line: Callable[[str], None] = lambda line: None
     on_call: Callable[[str], None] = lambda tool: None
 
-    def run(self, plan: Plan, folder: Path) -> None:
-        """The calls, one after the other, in the folder. Raises as `run_call`."""
+    def run(self, plan: Plan, folder: Path) -> tuple[str, ...]:
+        """Run the calls, one after the other, in the folder; return what to say of their files.
+
+        Raises as `run_call`.
+        """
         for call in plan.calls:
             self.on_call(call.tool)
             run_call(
@@ -62,6 +68,10 @@ class Toolchain:
                 timeout_s=self.timeout_s,
                 on_line=self.on_line,
             )
+        if plan.calls[-1].tool != GRAPH_PREPARE:
+            return ()
+        before, prepared = (folder / call.product for call in plan.calls[-2:])
+        return cache_notes(before, prepared)
 
     def check_tools(self, *plans: Plan) -> None:
         """Before long work: raises InputError where the SDK lacks a tool of the plans."""
@@ -81,15 +91,20 @@ class SdkResult:
 
 
 def convert(
-    onnx_path: Path, destination: Path, *, toolchain: Toolchain, intent: ConvertIntent
+    onnx_path: Path,
+    destination: Path,
+    *,
+    toolchain: Toolchain,
+    intent: ConvertIntent,
+    spec: DetectorSpec | None = None,
 ) -> SdkResult:
-    """Write `destination`, a float DLC, and its sidecar.
+    """Write `destination`, a float DLC, and its sidecar. spec: instead of the ONNX file's own.
 
     Raises InputError for an ONNX that is not a detector of ours, for what the SDK's version lacks,
     and for an incomplete SDK; PersondetError where a tool fails or its file is not that graph: then
     nothing is written but `destination`.log.
     """
-    model, spec = load_float_onnx(onnx_path)
+    model, spec = with_dlc_names(*load_float_onnx(onnx_path, spec))
     check_destination(destination, ".dlc", inputs=[onnx_path])
     stem = safe_name(onnx_path.stem)
     source, product = Path(f"{stem}.onnx"), Path(f"{stem}.dlc")
@@ -97,8 +112,8 @@ def convert(
     plan = convert_plan(intent, spec, version, toolchain.tools, onnx=source, dlc=product)
     toolchain.check_tools(plan)
     with workplace(destination) as folder, publishing() as publication:
-        shutil.copyfile(onnx_path, folder / source)
-        toolchain.run(plan, folder)
+        onnx.save(model, folder / source)
+        notes = toolchain.run(plan, folder)
         spec = dlc_spec(spec, intent)
         proof = prove_sdk_dlc(folder / product, model, spec, version, quantized=False)
         take_dlc(folder / product, publication.file(destination))
@@ -110,18 +125,33 @@ def convert(
             packages=("onnx",),
             details=details_of(toolchain, proof, plan),
         )
-    return SdkResult(destination, spec, proof, (*plan.notes, *opset_notes(model, version)))
+    return SdkResult(destination, spec, proof, (*plan.notes, *notes, *opset_notes(model, version)))
 
 
-def load_float_onnx(onnx_path: Path) -> tuple[onnx.ModelProto, DetectorSpec]:
-    """Raises InputError for what is not a float detector: SDKs quantize by themselves."""
-    model, spec = load_detector_onnx(onnx_path)
+def load_float_onnx(
+    onnx_path: Path, spec: DetectorSpec | None = None
+) -> tuple[onnx.ModelProto, DetectorSpec]:
+    """Raises InputError for what is not a float detector: SDKs quantize by themselves.
+
+    spec: instead of the ONNX file's own.
+    """
+    model, spec = load_detector_onnx(onnx_path, spec)
     if is_quantized(model):
         raise InputError(
             f"{onnx_path} is quantized; an SDK takes the float ONNX and quantizes it with "
             "`persondet quantize`"
         )
     return model, spec
+
+
+def simplified_notes(onnx_path: Path) -> tuple[str, ...]:
+    """For a dry run, whose commands read the user's file."""
+    if is_plain(onnx.load(onnx_path)):
+        return ()
+    return (
+        f"{onnx_path} has batch norm, Constant nodes or the like, which a real run simplifies "
+        "before the tools see it",
+    )
 
 
 def opset_notes(model: onnx.ModelProto, version: SdkVersion) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ loads neither torch nor onnxruntime.
 """
 
 import contextlib
+import difflib
 import errno
 import faulthandler
 import os
@@ -15,6 +16,7 @@ from importlib import import_module
 from persondet import __version__
 from persondet.cli.interruption import Interruption, interrupt_by
 from persondet.errors import InputError, PersondetError, missing_package
+from persondet.terminal import guard_standard_streams
 
 interrupt_by(signal.SIGINT)  # from here on: a traceback out of click's import helps nobody
 
@@ -22,7 +24,7 @@ try:
     import click
 except ImportError:  # a device installs runtime/ alone
     print(
-        "persondet: the command line needs click and rich: pip install 'persondet[cli]'",
+        "persondet: the command line needs click and rich: pip install click rich",
         file=sys.stderr,
     )
     sys.exit(InputError.exit_code)
@@ -35,6 +37,7 @@ COMMANDS = {
     "convert": ("convert", "ONNX to DLC."),
     "quantize": ("quantize", "ONNX and calibration pictures to a quantized DLC."),
     "detect": ("detect", "Find persons or heads in pictures."),
+    "decode": ("decode", "Boxes from the raw outputs of your own snpe-net-run."),
     "live": ("live", "Find persons or heads in a video or a camera."),
     "anchors": ("anchors", "Statistics of annotated boxes, and anchors that fit them."),
     "info": ("info", "Parameters, MACs and memory, layer by layer."),
@@ -46,6 +49,13 @@ COMMANDS = {
     "doctor": ("doctor", "What is installed here, what is wrong with it, and what to do."),
     "models": ("models", "The networks and models known by name."),
 }
+
+
+# Reasons to refuse a file that are never a bug of ours.
+_REFUSED = (
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP),
+    *(errno.ENOSPC, errno.EDQUOT),
+)
 
 
 class LazyGroup(click.Group):
@@ -61,6 +71,16 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             raise missing_package(error) from error
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            close = difflib.get_close_matches(name, COMMANDS, n=2)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -68,11 +88,15 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Take a PyTorch SSD person or head detector to Qualcomm SNPE DLC.
 
     A MODEL is a .pth, .onnx or .dlc file, or a name that `persondet models` lists.
     """
+    from persondet.cli.notes import notes_of_the_log
+
+    context.with_resource(notes_of_the_log())
 
 
 def main() -> None:
@@ -85,6 +109,7 @@ def main() -> None:
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)  # a crash in native code says at least where it was
     interrupt_by(signal.SIGTERM, signal.SIGHUP)
+    guard_standard_streams()
     try:
         code = _run()
     except OSError as error:
@@ -102,7 +127,8 @@ def _run() -> int:
             raise InputError("standard output is closed; to see nothing, send it to /dev/null")
         if "_PERSONDET_COMPLETE" in os.environ:
             cli.main(prog_name="persondet")  # completes the shell's line and exits
-        with cli.make_context("persondet", sys.argv[1:]) as context:
+        # color: click must not take escapes out of a name, which `Printable` shows, only for pipes.
+        with cli.make_context("persondet", sys.argv[1:], color=True) as context:
             cli.invoke(context)
         sys.stdout.flush()
     except click.ClickException as error:
@@ -133,7 +159,11 @@ def _interrupted(number: int) -> int:
 
 
 def _output_failed(error: OSError) -> int:
-    """The exit code where standard output could not be written; raises any other error again."""
+    """The exit code where standard output could not be written, or the system refuses a file that
+    the user named; raises any other error again."""
+    if error.filename is not None and error.errno in _REFUSED:
+        _say(f"cannot use {os.fsdecode(error.filename)}: {error.strerror}; name another place")
+        return InputError.exit_code
     if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
         raise error
     with contextlib.suppress(OSError):  # what is still buffered would fail again at the end

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import click
 
-from persondet.cli.options import NAMES
+from persondet.cli.options import NAMES, images_root_option
 from persondet.errors import InputError
+from persondet.files import is_file
 from persondet.sidecar import check_destination, publishing
 from persondet.spec import spec_to_json
 
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@images_root_option
 @click.option(
     "--model", required=True, help="A network (f38 for short), a spec's JSON, or a model file."
 )
@@ -51,6 +53,7 @@ from persondet.spec import spec_to_json
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     data: tuple[str, ...],
+    images_root: Path | None,
     model: str,
     classes: tuple[str, ...] | None,
     min_side: float,
@@ -64,7 +67,8 @@ def command(
     and anchors that fit better.
 
     DATA is FORMAT:ANNOTATIONS:IMAGES[:CLASSES], as often as there are data sets. FORMAT: coco,
-    voc, crowdhuman, wider, brainwash. CLASSES: names, or ours=theirs, with commas.
+    voc, crowdhuman, wider, brainwash. CLASSES: names, or ours=theirs, with commas. FILE.json is
+    short for coco:FILE.json:IMAGES_ROOT.
 
     Recall: the share of boxes whose best anchor, where it stands in the grid, has at least that
     IoU. Clusters alone promise more than they hold: on a coarse grid a small anchor misses.
@@ -74,15 +78,16 @@ def command(
     from benchmarks import anchor_report
     from persondet.anchor_study import study_anchors
     from persondet.cli.opening import open_spec
-    from persondet.data.sources import open_datasets, parse_source
+    from persondet.data.sources import open_datasets, parse_sources
     from persondet.data.summary import summary_lines
 
-    annotations = [path for text in data if (path := parse_source(text).annotations).is_file()]
+    sources = parse_sources(data, images_root)
+    annotations = [source.annotations for source in sources if is_file(source.annotations)]
     _check_destinations(out, plot, [*annotations, Path(model)])
     spec = open_spec(model)
     if classes:
         spec = replace(spec, class_names=("background", *classes))
-    dataset = open_datasets(data, spec.class_names[1:])
+    dataset = open_datasets(sources, spec.class_names[1:])
     click.echo("\n".join(summary_lines(dataset)), err=True)
     study = study_anchors(dataset, spec, form=form, min_side_px=min_side, seed=seed)
     if as_json:
@@ -98,6 +103,7 @@ def command(
     if out is not None:
         details = {
             "data": list(data),
+            "images_root": None if images_root is None else str(images_root),
             "form": study.chosen.form,
             "min_side_px": min_side,
             "seed": seed,

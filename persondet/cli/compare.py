@@ -3,10 +3,15 @@
 import contextlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from persondet.cli.device import DeviceChoice, device_options
+
+if TYPE_CHECKING:
+    from benchmarks.limits import Limit
+    from persondet.spec import DetectorSpec
 
 
 @click.command()
@@ -76,8 +81,8 @@ def command(
     here and there.
     """
     from benchmarks import compare_report
-    from benchmarks.compare import comparable_detectors, compare
-    from benchmarks.limits import parse_limit, violations
+    from benchmarks.compare import check_count, comparable_detectors, compare
+    from benchmarks.limits import violations
     from persondet.cli import opening
     from persondet.cli.progress import progress_bar
     from persondet.errors import PersondetError
@@ -87,6 +92,13 @@ def command(
     pictures = list_images(image_paths)[:limit]
     if device is not None and len(models) == 1:
         models *= 2
+    check_count(models)
+    known = opening.spec_if_known(models[0], spec_path)
+    opening.check_detection_options(
+        known, score_threshold=score_threshold, nms_iou=nms_iou, top_k=top_k
+    )
+    if known is not None:
+        _limits(fail_above, fail_below, known)
     with contextlib.ExitStack() as stack:
         here = models if device is None else models[:1]
         backends: list[Backend] = [
@@ -100,9 +112,7 @@ def command(
         for backend, detector in zip(there, detectors[len(here) :], strict=True):
             backend.prefetch(detector.preprocess(read_image_rgb(path)) for path in pictures)
         spec = backends[0].spec
-        names = (spec.scores_name, spec.boxes_name)
-        limits = [parse_limit(text, above=True, output_names=names) for text in fail_above]
-        limits += [parse_limit(text, above=False, output_names=names) for text in fail_below]
+        limits = _limits(fail_above, fail_below, spec)
         with progress_bar("comparing", total=len(pictures)) as advance:
             comparison = compare(models, detectors, pictures, lambda _: advance())
         drawn: list[Path] = []
@@ -124,3 +134,13 @@ def command(
         click.echo(f"drawn: {path}", err=True)
     if broken := violations(comparison, limits):
         raise PersondetError("the comparison fails:\n  " + "\n  ".join(broken))
+
+
+def _limits(
+    fail_above: tuple[str, ...], fail_below: tuple[str, ...], spec: "DetectorSpec"
+) -> "list[Limit]":
+    from benchmarks.limits import parse_limit
+
+    names = (spec.scores_name, spec.boxes_name)
+    limits = [parse_limit(text, above=True, output_names=names) for text in fail_above]
+    return limits + [parse_limit(text, above=False, output_names=names) for text in fail_below]

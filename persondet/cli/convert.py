@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from persondet.cli.onnx_input import beside, given_spec, onnx_of, onnx_spec_option
 from persondet.cli.sdk_options import (
     SdkChoice,
     chosen_sdk,
@@ -12,19 +13,21 @@ from persondet.cli.sdk_options import (
     echo_dry_run,
     echo_sdk_dlc,
     sdk_options,
+    soc_names,
+    soc_options,
 )
 
 if TYPE_CHECKING:
     from export.sdk.intent import ConvertIntent
 
-_OF_SDKS = ("dlc_layout", "float_bits", "simplify", "fold_batch_norm")
+_OF_SDKS = ("dlc_layout", "float_bits", "simplify", "fold_batch_norm", "optimization_level")
 
 
 @click.command()
 @click.argument("model")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="default: MODEL.dlc")
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
-@click.option("--soc", "soc_name", help="SoC to compile for, such as sm8550")
+@soc_options
 @click.option(
     "--dlc-layout",
     type=click.Choice(["nhwc", "source"]),
@@ -51,9 +54,15 @@ _OF_SDKS = ("dlc_layout", "float_bits", "simplify", "fold_batch_norm")
     show_default=True,
     help="SDK: join batch norm with its convolution",
 )
+@onnx_spec_option
 @sdk_options
 def command(
-    model: str, output: Path | None, context_binary: bool, soc_name: str | None, **options: Any
+    model: str,
+    output: Path | None,
+    context_binary: bool,
+    soc: tuple[str, ...],
+    spec_path: Path | None,
+    **options: Any,
 ) -> None:
     """Write MODEL as a float DLC, and prove that it holds the graph.
 
@@ -65,21 +74,28 @@ def command(
         if context_binary:
             raise click.UsageError(
                 "--context-binary is of the toolchain embedded; an SDK puts the compiled graph "
-                "into the DLC: persondet quantize --soc"
+                "into the DLC: persondet quantize --soc, or convert --float-bits 16 --soc"
             )
-        _through_sdk(model, output, choice, _intent(soc_name, options))
+        _through_sdk(model, output, choice, _intent(soc_names(soc), options), spec_path)
         return
 
     from export.convert import convert
     from persondet.cli.dlc_output import context_soc, echo_dlc
-    from persondet.cli.onnx_input import beside, onnx_of
+    from persondet.models import resolve_model
+    from persondet.sidecar import check_destination
+    from runtime.backend import model_kind
 
-    soc = context_soc(context_binary, soc_name)
-    with onnx_of(model) as onnx_path:
-        echo_dlc(convert(onnx_path, output or beside(model, ".dlc"), soc=soc))
+    compiled_for = context_soc(context_binary, soc_names(soc))
+    spec = given_spec(spec_path)
+    source = resolve_model(model)
+    model_kind(source)
+    destination = output or beside(model, ".dlc")
+    check_destination(destination, ".dlc", inputs=[source])
+    with onnx_of(model, spec=spec) as onnx_path:
+        echo_dlc(convert(onnx_path, destination, soc=compiled_for, spec=spec))
 
 
-def _intent(soc_name: str | None, options: dict[str, Any]) -> "ConvertIntent":
+def _intent(socs: tuple[str, ...], options: dict[str, Any]) -> "ConvertIntent":
     from export.sdk.intent import ConvertIntent
 
     return ConvertIntent(
@@ -87,20 +103,24 @@ def _intent(soc_name: str | None, options: dict[str, Any]) -> "ConvertIntent":
         float_bits=int(options["float_bits"]),
         simplify=options["simplify"],
         fold_batch_norm=options["fold_batch_norm"],
-        soc=soc_name and soc_name.lower(),
+        socs=socs,
+        optimization_level=options["optimization_level"],
     )
 
 
 def _through_sdk(
-    model: str, output: Path | None, choice: SdkChoice, intent: "ConvertIntent"
+    model: str,
+    output: Path | None,
+    choice: SdkChoice,
+    intent: "ConvertIntent",
+    spec_path: Path | None,
 ) -> None:
     from export.sdk.command_lines import convert_plan
     from export.sdk.toolchain import convert
-    from persondet.cli.onnx_input import beside, onnx_of
 
     destination = output or beside(model, ".dlc")
     if choice.dry_run:
-        source = dry_run_input(model, choice)
+        source = dry_run_input(model, choice, spec_path)
         plan = convert_plan(
             *(intent, source.spec, choice.version, choice.tools),
             onnx=source.onnx_path,
@@ -108,5 +128,9 @@ def _through_sdk(
         )
         echo_dry_run(choice, source, [plan])
         return
-    with onnx_of(model, choice.opset) as onnx_path:
-        echo_sdk_dlc(convert(onnx_path, destination, toolchain=choice.toolchain(), intent=intent))
+    spec = given_spec(spec_path)
+    with onnx_of(model, choice.opset, spec) as onnx_path:
+        result = convert(
+            onnx_path, destination, toolchain=choice.toolchain(), intent=intent, spec=spec
+        )
+    echo_sdk_dlc(result)

@@ -3,15 +3,20 @@
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from persondet.cli.options import detection_options
 from persondet.errors import InputError
 from persondet.wording import counted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from runtime.detections import Detections
 
 
 @click.command()
@@ -29,6 +34,12 @@ from persondet.wording import counted
     help="Write COCO results. Image ids: the numbers in the files' names where all are distinct "
     "numbers, otherwise 1, 2, ... in the order of the pictures.",
 )
+@click.option(
+    "--coco-like",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Number images and classes in the --coco results as this COCO JSON does.",
+)
 @detection_options
 @click.option("--net_type", metavar="MODEL", help="MODEL, as the original project spells it.")
 @click.option("--test_path", metavar="PATH", help="PATHS, as the original project spells it.")
@@ -37,6 +48,7 @@ def command(
     out: Path | None,
     as_json: bool,
     coco: Path | None,
+    coco_like: Path | None,
     score_threshold: float | None,
     nms_iou: float | None,
     top_k: int | None,
@@ -52,50 +64,151 @@ def command(
     or a model's name. A picture that cannot be read is reported and passed over, and the exit code
     is then 2.
     """
-    from persondet.cli.opening import open_model
-    from persondet.cli.progress import progress_bar
-    from persondet.images import write_image_rgb
+    from persondet.cli.opening import check_detection_options, open_model, spec_if_known
     from persondet.models import resolve_model
-    from persondet.sidecar import check_destination, check_folder
-    from runtime import output
     from runtime.detector import Detector
-    from runtime.drawing import draw_detections
 
     model, paths = model_and_paths(arguments, net_type, test_path)
+    check_detection_options(
+        spec_if_known(model, spec_path),
+        score_threshold=score_threshold,
+        nms_iou=nms_iou,
+        top_k=top_k,
+        classes=classes,
+    )
     pictures = _pictures(paths, out)
-    if coco is not None:
-        specs = [] if spec_path is None else [spec_path]
-        check_destination(coco, ".json", inputs=[resolve_model(model), *specs, *pictures])
-    if out is not None:
-        check_folder(out)
-    drawings = [None] * len(pictures) if out is None else _drawings(pictures, out)
-    image_ids = output.coco_image_ids(pictures)
-    results, done = [], 0
-    # Lines that appear on the terminal are progress enough.
-    piped = not sys.stdout.isatty()
-    with (
-        contextlib.closing(open_model(model, spec_path, threads)) as backend,
-        progress_bar("detecting", len(pictures), shown=piped) as advance,
-    ):
+    specs = [] if spec_path is None else [spec_path]
+    report = PictureReport(
+        pictures,
+        out=out,
+        as_json=as_json,
+        coco=coco,
+        coco_like=coco_like,
+        inputs=[resolve_model(model), *specs],
+    )
+    with contextlib.closing(open_model(model, spec_path, threads)) as backend:
         detector = Detector(backend, score_threshold, nms_iou, top_k, classes)
-        names = backend.spec.class_names
-        for index, image_rgb in _readable(pictures, advance):
-            detections = detector(image_rgb)
-            found = output.found_record(image_rgb.shape[:2], detections, names)
-            if (drawing := drawings[index]) is not None:
-                write_image_rgb(drawing, draw_detections(image_rgb, detections, names))
-            if as_json:
-                click.echo(output.json_line({"path": str(pictures[index]), **found}))
-            else:
-                click.echo(_line(pictures[index], found["detections"], drawing))
-            results += output.coco_results(found, image_ids[index], pictures[index].name)
-            done += 1
-    if coco is not None:
-        output.write_coco_results(coco, results)
-        click.echo(f"COCO results of {counted(done, 'picture')}: {coco}", err=True)
-    if done < len(pictures):
-        of = counted(len(pictures), "picture")
-        raise InputError(f"{len(pictures) - done} of {of} could not be read; see above")
+        report.write(
+            lambda _, image_rgb: detector(image_rgb), backend.spec.class_names, "detecting"
+        )
+
+
+class PictureReport:
+    """What `detect` and `decode` write of detections: lines, drawings, COCO results.
+
+    out: folder of the drawings; coco: file of the results; None for none. coco_like: a JSON that
+    numbers the images and classes of the results. inputs: files beside the pictures that must not
+    be overwritten. Raises InputError for a place that cannot be written to.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Path],
+        *,
+        out: Path | None,
+        as_json: bool,
+        coco: Path | None,
+        coco_like: Path | None = None,
+        inputs: Sequence[Path],
+    ) -> None:
+        from persondet.data.coco_numbering import read_coco_numbering
+        from persondet.sidecar import check_destination, check_folder
+
+        if coco_like is not None and coco is None:
+            raise click.UsageError("--coco-like numbers the results of --coco FILE; give both")
+        if coco is not None:
+            given = [*inputs, *([] if coco_like is None else [coco_like])]
+            check_destination(coco, ".json", inputs=[*given, *pictures])
+        if out is not None:
+            check_folder(out)
+        self._pictures = pictures
+        self._drawings = [None] * len(pictures) if out is None else _drawings(pictures, out)
+        self._as_json = as_json
+        self._coco = coco
+        self._coco_like = coco_like
+        self._numbering = None if coco_like is None else read_coco_numbering(coco_like)
+
+    def write(
+        self,
+        detections_in: "Callable[[int, np.ndarray], Detections]",
+        class_names: Sequence[str],
+        doing: str,
+    ) -> None:
+        """Write all that is found. detections_in: of a picture's index and its pixels.
+
+        Raises InputError at the end if a picture could not be read.
+        """
+        from persondet.cli.progress import progress_bar
+        from runtime import output
+
+        image_ids: Sequence[int | str | None] = output.coco_image_ids(self._pictures)
+        category_ids = None
+        if self._numbering is not None:
+            image_ids = self._numbering.of_images(self._pictures)
+            category_ids = self._numbering.of_classes(class_names)
+        results: list[dict[str, Any]] = []
+        done = 0
+        # Lines that appear on the terminal are progress enough.
+        piped = not sys.stdout.isatty()
+        with progress_bar(doing, len(self._pictures), shown=piped) as advance:
+            for index, image_rgb in _readable(self._pictures, advance):
+                found = self._write_one(
+                    index, image_rgb, detections_in(index, image_rgb), class_names
+                )
+                if (image_id := image_ids[index]) is not None:
+                    name = self._pictures[index].name
+                    results += output.coco_results(found, image_id, name, category_ids=category_ids)
+                done += 1
+        if self._coco is not None:
+            output.write_coco_results(self._coco, results)
+            click.echo(f"COCO results of {counted(done, 'picture')}: {self._coco}", err=True)
+            for note in _not_numbered(image_ids, category_ids, class_names):
+                click.echo(f"note: {self._coco_like} {note}", err=True)
+        if done < len(self._pictures):
+            missing = len(self._pictures) - done
+            of = counted(len(self._pictures), "picture")
+            raise InputError(f"{missing} of {of} could not be read; see above")
+
+    def _write_one(
+        self,
+        index: int,
+        image_rgb: "np.ndarray",
+        detections: "Detections",
+        class_names: Sequence[str],
+    ) -> dict[str, Any]:
+        from persondet.images import write_image_rgb
+        from runtime import output
+        from runtime.drawing import draw_detections
+
+        found = output.found_record(image_rgb.shape[:2], detections, class_names)
+        if (drawing := self._drawings[index]) is not None:
+            write_image_rgb(drawing, draw_detections(image_rgb, detections, class_names))
+        echo_found(self._pictures[index], found, as_json=self._as_json, drawing=drawing)
+        return found
+
+
+def echo_found(
+    path: Path, found: dict[str, Any], *, as_json: bool, drawing: Path | None = None
+) -> None:
+    """Print one picture's `found_record`: as JSON, or as a line to read."""
+    from runtime import output
+
+    if as_json:
+        click.echo(output.json_line({"path": str(path), **found}))
+    else:
+        click.echo(_line(path, found["detections"], drawing))
+
+
+def _not_numbered(
+    image_ids: Sequence[object], category_ids: Mapping[int, object] | None, names: Sequence[str]
+) -> Iterator[str]:
+    """What the results lack because the JSON that numbers them does not list it."""
+    if unlisted := sum(image_id is None for image_id in image_ids):
+        yield f"does not list {counted(unlisted, 'picture')}: left out of the results"
+    if category_ids is not None:
+        unknown = [name for i, name in enumerate(names) if i > 0 and i not in category_ids]
+        if unknown:
+            yield f"has no category {', '.join(unknown)}: left out of the results"
 
 
 def model_and_paths(

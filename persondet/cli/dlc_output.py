@@ -1,5 +1,6 @@
 """What `convert` and `quantize` share: the SoC option and the lines about a written DLC."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -9,13 +10,18 @@ if TYPE_CHECKING:
     from export.socs import Soc
 
 
-def context_soc(context_binary: bool, soc_name: str | None) -> "Soc | None":
-    """The SoC to compile for. `--soc` alone asks for the binary too: it has no other meaning."""
+def context_soc(context_binary: bool, socs: Sequence[str]) -> "Soc | None":
+    """Return the SoC to compile for. `--soc` alone asks for the binary too: that is its meaning."""
     from export.socs import soc
 
-    if context_binary and soc_name is None:
+    if context_binary and not socs:
         raise click.UsageError("--context-binary needs --soc NAME, such as --soc sm8550")
-    return soc(soc_name) if soc_name else None
+    if len(socs) > 1:
+        raise click.UsageError(
+            f"--soc {','.join(socs)}: the toolchain embedded compiles for one SoC per run; run it "
+            "once for each"
+        )
+    return soc(socs[0]) if socs else None
 
 
 def echo_dlc(result: "ConvertResult") -> None:

@@ -13,9 +13,10 @@ import click
     "jobs",
     multiple=True,
     metavar="JOB",
-    help="export, convert, quantize, run (models on this machine), or device:WHERE, where WHERE is "
-    "what --device takes: device:adb, device:ssh:user@host, device:local. May be given more than "
-    "once. Default: all of this machine's.",
+    help="export, convert, quantize, run (models of any kind on this machine), run:onnx, run:dlc, "
+    "run:pth, or device:WHERE, where WHERE is what --device takes: device:adb, "
+    "device:ssh:user@host, device:local. May be given more than once. Default: all of this "
+    "machine's.",
 )
 @click.option(
     "--toolchain",
@@ -42,7 +43,9 @@ def command(
 ) -> None:
     """Say what is installed here, what is wrong with it, and what to do.
 
-    Exit code 0 only where every JOB asked for can run.
+    Exit code 0 only if every JOB asked for can run. Without --for, a package that is left out on
+    purpose, such as torch on a board, is not an error: exit code 1 then says that something is
+    wrong, or that no job can run.
     """
     from benchmarks.doctor.examination import examination_json, examination_lines, examine
     from export.sdk.versions import parse_version
@@ -59,5 +62,4 @@ def command(
 
         print_to_stdout(labelled_lines(examination_lines(examination)))
     if not examination.can_run:
-        stopped = [job for job in examination.jobs if examination.stopped_by(job)]
-        raise PersondetError(f"cannot run: {', '.join(stopped)}")
+        raise PersondetError(f"cannot run: {', '.join(examination.stopped_jobs)}")

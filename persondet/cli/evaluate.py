@@ -3,17 +3,14 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from persondet.cli.device import DeviceChoice, device_options
-from persondet.cli.options import NAMES
+from persondet.cli.options import NAMES, images_root_option
 from persondet.errors import InputError
+from persondet.files import is_file
 from persondet.wording import counted
-
-if TYPE_CHECKING:
-    from benchmarks.evaluation.truth import Truth
 
 
 @click.command()
@@ -21,16 +18,11 @@ if TYPE_CHECKING:
 @click.option(
     "--data",
     required=True,
-    metavar="JSON",
-    help="COCO annotation of the pictures; or a data set as `train` takes it, such as "
-    "voc:annotations/:pictures/.",
+    metavar="DATA",
+    help="The annotated pictures: FILE.json of COCO, or FORMAT:ANNOTATIONS:IMAGES[:CLASSES], such "
+    "as voc:annotations/:pictures/.",
 )
-@click.option(
-    "--images-root",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder from which the JSON's file names go on. Default: the JSON's own.",
-)
+@images_root_option
 @click.option("--classes", type=NAMES, metavar="NAMES", help="Only these: person,head.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first N pictures.")
 @click.option(
@@ -51,6 +43,13 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Draw the curves, the worst misses and the worst false alarms.",
 )
+@click.option(
+    "--results",
+    "results_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the detections as COCO results, numbered as DATA numbers images and categories.",
+)
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep detections of other runs.")
 @click.option(
     "--spec",
@@ -70,6 +69,7 @@ def command(
     workers: int,
     score_threshold: float | None,
     plots: Path | None,
+    results_path: Path | None,
     no_cache: bool,
     spec_path: Path | None,
     device: DeviceChoice | None,
@@ -88,13 +88,17 @@ def command(
     from benchmarks.evaluation.detections_cache import detections_cache, engine
     from benchmarks.evaluation.evaluation import evaluate
     from benchmarks.evaluation.found import ModelToOpen
-    from persondet.cli.opening import open_model
+    from benchmarks.evaluation.results import results_of
+    from benchmarks.evaluation.truth import read_truth
+    from persondet.cli.opening import open_model, spec_if_known
     from persondet.cli.progress import progress_bar
+    from persondet.data.sources import parse_sources
     from persondet.images import read_image_rgb
     from persondet.models import resolve_model
     from persondet.preprocess import preprocess
-    from persondet.sidecar import check_folder
+    from persondet.sidecar import check_destination, check_folder
     from runtime.backend import model_kind
+    from runtime.output import write_coco_results
 
     if plots is not None:
         import matplotlib.figure  # noqa: F401  # missing: better known now than at the end
@@ -104,7 +108,13 @@ def command(
     if device is not None and workers > 1:
         raise InputError("--workers are processes on this machine; with --device there are none")
     path = resolve_model(model)
+    sources = parse_sources([data], images_root)
+    if results_path is not None:
+        annotations = [source.annotations for source in sources if is_file(source.annotations)]
+        check_destination(results_path, ".json", inputs=[path, *annotations])
     kind = model_kind(path)
+    known = spec_if_known(model, spec_path)
+    truth = read_truth(sources, known.class_names, classes, limit) if known else None
     threads = None if kind == "dlc" or device else 1
     with contextlib.ExitStack() as stack:
         if device is None:
@@ -114,7 +124,8 @@ def command(
             (there,) = device.open(stack, [model], spec_path)
             backend = there
         spec, ran_on = backend.spec, backend.device
-        truth = _truth(data, images_root, spec.class_names, classes, limit)
+        if truth is None or known is None or known.class_names != spec.class_names:
+            truth = read_truth(sources, spec.class_names, classes, limit)
         for note in truth.notes:
             click.echo(f"note: {note}", err=True)
         to_open = ModelToOpen(path, spec, threads)
@@ -134,6 +145,11 @@ def command(
         click.echo(f"note: detections of {cached} of {of} came from another run", err=True)
     threshold = spec.score_threshold if score_threshold is None else score_threshold
     evaluation = evaluate(truth, found, spec.input_size_hw, threshold)
+    for note in evaluation.limit_notes:
+        click.echo(f"note: {note}", err=True)
+    if results_path is not None:
+        write_coco_results(results_path, results_of(truth, found))
+        click.echo(f"COCO results of {counted(len(found), 'picture')}: {results_path}", err=True)
     if as_json:
         record = report.evaluation_json(evaluation, model, ran_on)
         click.echo(json.dumps(record, allow_nan=False))
@@ -156,21 +172,3 @@ def command(
         drawn += draw_faults(worst, truth, found, threshold, plots)
         for picture in drawn:
             click.echo(f"drawn: {picture}", err=True)
-
-
-def _truth(
-    data: str,
-    images_root: Path | None,
-    class_names: tuple[str, ...],
-    classes: tuple[str, ...] | None,
-    limit: int | None,
-) -> "Truth":
-    from benchmarks.evaluation.truth import read_truth, truth_of
-    from persondet.data.sources import FORMATS, open_datasets
-
-    path = Path(data)
-    if path.exists() or data.partition(":")[0] not in FORMATS:
-        return read_truth(path, images_root or path.parent, class_names, classes, limit)
-    if images_root is not None:
-        raise InputError(f"--images-root: {data} says itself where the pictures are")
-    return truth_of(open_datasets([data]), class_names, classes, limit)

@@ -68,19 +68,21 @@ def command(
     from persondet.errors import InputError
     from persondet.models import resolve_model
     from persondet.sidecar import check_destination, replacing
-    from persondet.zoo import network_names
+    from persondet.zoo import full_name, known_network, network_names
 
     to_stdout = csv_path is not None and str(csv_path) == "-"
     if as_json and to_stdout:
         raise InputError("--json and --csv - both want standard output; name a file for --csv")
     if toolchain == "embedded" and (sdk or sdk_version or sdk_python):
         raise click.UsageError("--sdk, --sdk-version and --sdk-python are of --toolchain snpe")
+    if network is not None:
+        network = known_network(network)
     report: Any = figures_report
     path: Path | None = None
     try:
         path = resolve_model(model)
     except InputError:
-        if model not in network_names() or network is not None:
+        if full_name(model) not in network_names() or network is not None:
             raise
         info: Any = info_of_network(model)
     else:
@@ -127,14 +129,17 @@ def _container_at_least(path: Path) -> Iterator[None]:
         yield
     except PersondetError:
         if path.suffix == ".dlc" and path.is_file():
-            from benchmarks.figures_report import origin_lines
+            from benchmarks.figures_report import origin_lines, sidecar_lines
+            from benchmarks.model_info import quantized_in, sidecar_and_notes
             from benchmarks.tables import labelled_lines, print_to_stdout
             from runtime.qairt.container import check_container
             from runtime.qairt.generation import origin_of
 
             with contextlib.suppress(PersondetError):  # then the container is the error
-                origin = origin_of(check_container(path))
-                print_to_stdout(labelled_lines(origin_lines(origin)))
+                sidecar, notes = sidecar_and_notes(path)
+                origin = origin_of(check_container(path), is_quantized=quantized_in(sidecar))
+                lines = [*origin_lines(origin), *sidecar_lines(sidecar)]
+                print_to_stdout(labelled_lines([*lines, *(("Note", note) for note in notes)]))
         raise
 
 

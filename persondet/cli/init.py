@@ -6,10 +6,11 @@ import click
 
 from persondet import zoo
 from persondet.cli.options import NAMES, NUMBERS
+from persondet.sidecar import check_destination, publishing
 
 
 @click.command()
-@click.argument("network", type=click.Choice(zoo.network_names()), metavar="NETWORK")
+@click.argument("network")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="The .pth to write."
 )
@@ -43,7 +44,7 @@ def command(
     anchor_ratios: tuple[float, ...] | None,
     seed: int,
 ) -> None:
-    """Write an untrained checkpoint of NETWORK (`persondet models` lists them).
+    """Write an untrained checkpoint of NETWORK, f38 for short (`persondet models` lists them).
 
     Its boxes mean nothing, its size and speed are those of the trained network.
     """
@@ -54,9 +55,10 @@ def command(
         width_mult=width_mult,
         anchor_ratios=anchor_ratios,
     )
+    check_destination(output, ".pth", inputs=[])
+
     from persondet.checkpoint import checkpoint_bytes
     from persondet.networks import build_network, initialise
-    from persondet.sidecar import publishing
 
     built = build_network(spec)
     initialise(built, seed)
@@ -66,4 +68,5 @@ def command(
             output, step="init", inputs=[], spec=spec, packages=["torch"], details={"seed": seed}
         )
     parameters = sum(parameter.numel() for parameter in built.parameters())
-    click.echo(f"{output}: {network}, untrained, {parameters:,} trainable parameters", err=True)
+    counts = f"{parameters:,} trainable parameters"
+    click.echo(f"{output}: {spec.network}, untrained, {counts}", err=True)

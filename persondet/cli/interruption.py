@@ -1,13 +1,21 @@
 """Ctrl-C, SIGTERM and SIGHUP as one exception, which never comes in the middle of an import."""
 
+import atexit
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 _TRY_AGAIN_S = 0.02
+_ACKNOWLEDGED = (
+    b"\npersondet: stopping after this step, or this validation; once more ends it at once\n"
+)
 _held: list[int] = []  # the signal that came during an import
+# Python gives SIGALRM back its default, which is to kill, before the process has ended.
+atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
 
 class Interruption(KeyboardInterrupt):
@@ -35,13 +43,16 @@ def interrupt_by(*numbers: int) -> None:
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
     """Within the block a first signal only makes what is yielded true, so that a step of work can
-    end; a second one interrupts. The first is raised as Interruption at the block's end."""
+    end, and says so at once; a second one interrupts. The first is raised as Interruption at the
+    block's end."""
     came: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:
         if came:
             raise Interruption(number)
         came.append(number)
+        with contextlib.suppress(OSError):  # not print(): it may be what the signal interrupted
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _ACKNOWLEDGED)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     if threading.current_thread() is not threading.main_thread():

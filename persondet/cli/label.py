@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from persondet.cli.options import NAMES
+from persondet.cli.options import NAMES, images_root_option
 from persondet.errors import InputError
+from persondet.files import is_folder
 from persondet.wording import counted
 
 
@@ -29,6 +30,7 @@ from persondet.wording import counted
     help="Least score of an ignored box: neither learnt nor taken as background.",
 )
 @click.option("--classes", type=NAMES, metavar="NAMES", help="Only these: person,head.")
+@images_root_option
 def command(
     model: str,
     data: str,
@@ -36,6 +38,7 @@ def command(
     certain: float,
     doubtful: float,
     classes: tuple[str, ...] | None,
+    images_root: Path | None,
 ) -> None:
     """Annotate the pictures of DATA by MODEL: pseudo-labels to train another model on.
 
@@ -45,7 +48,7 @@ def command(
     """
     import json
 
-    from persondet.cli.opening import open_model
+    from persondet.cli.opening import check_detection_options, open_model, spec_if_known
     from persondet.cli.progress import progress_bar
     from persondet.data.pseudo_labels import LabelRule, coco_record, pseudo_labelled
     from persondet.data.samples import DataSet
@@ -55,8 +58,9 @@ def command(
     from runtime.detector import Detector
 
     rule = LabelRule(certain, doubtful)
-    images, paths = _pictures(data)
+    images, paths = _pictures(data, images_root)
     source = resolve_model(model)
+    check_detection_options(spec_if_known(model), classes=classes)
     check_destination(output, ".json", inputs=[source, *paths])
     samples, unreadable = [], 0
     with (
@@ -97,16 +101,26 @@ def command(
         raise InputError(f"{counted(unreadable, 'picture')} could not be read; see above")
 
 
-def _pictures(data: str) -> tuple[Path, list[Path]]:
-    """The folder that names are relative to, and the pictures."""
-    from persondet.data.sources import open_dataset, parse_source
+def _pictures(data: str, images_root: Path | None) -> tuple[Path, list[Path]]:
+    """The folder that names are relative to, and the pictures, each once."""
+    from persondet.data.sources import is_short_form, open_dataset, parse_sources
+    from persondet.data.summary import summary_lines
     from persondet.images import list_images
 
     folder = Path(data)
-    if folder.is_dir():
+    if is_folder(folder) and images_root is None:
         return folder, list_images([data])
-    if ":" not in data:
+    if ":" not in data and not is_short_form(data) and not is_folder(folder):
         raise InputError(
             f"{data} is no folder of pictures, and no data set such as coco:train.json:images/"
         )
-    return parse_source(data).images, [sample.image_path for sample in open_dataset(data).samples]
+    (source,) = parse_sources([data], images_root)
+    dataset = open_dataset(source)
+    click.echo("\n".join(summary_lines(dataset)), err=True)
+    paths = list(dict.fromkeys(sample.image_path for sample in dataset.samples))
+    if outside := [path for path in paths if not path.is_relative_to(source.images)]:
+        raise InputError(
+            f"{outside[0]} is not below {source.images}, from which the annotation's names go on; "
+            "name the folder that holds all pictures"
+        )
+    return source.images, paths

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from persondet.cli.options import detection_options
+from persondet.terminal import without_passwords
 from persondet.wording import counted
 
 if TYPE_CHECKING:
@@ -51,10 +52,11 @@ def command(
 ) -> None:
     """Find persons or heads in a video or a camera, frame by frame.
 
-    SOURCE is a video file, a camera's number (0), or a stream's address (rtsp://...). With
-    --model_path it may be left away and is then camera 0. In the window q or Esc stops; Ctrl-C
-    stops everywhere, and the clip written so far is kept. Frames are shown as fast as the model
-    goes.
+    SOURCE is a video file, a camera's number (0), or an address: of a stream (rtsp://...), or of
+    a file (http://, file://). With --model_path it may be left away and is then camera 0. In the
+    window q or Esc stops; Ctrl-C stops everywhere, and the clip written so far is kept. Every frame
+    of a file is looked at, of a live source always the newest one. time_s of --json is a file's own
+    time stamp, or when a live frame came, in seconds after the first.
     """
     from persondet.cli.opening import open_model
     from persondet.models import resolve_model
@@ -85,7 +87,7 @@ def _model_and_source(arguments: tuple[str, ...], model_path: str | None) -> tup
     given = arguments if model_path is None else (model_path, *(arguments or ("0",)))
     if len(given) != 2:
         raise click.UsageError(
-            f"expected MODEL SOURCE, got {' '.join(given) or 'nothing'}; "
+            f"expected MODEL SOURCE, got {without_passwords(' '.join(given)) or 'nothing'}; "
             "SOURCE is a video file, a camera's number or a stream's address"
         )
     return given[0], given[1]
@@ -93,8 +95,10 @@ def _model_and_source(arguments: tuple[str, ...], model_path: str | None) -> tup
 
 def _inputs(model: Path, source: str, spec_path: Path | None) -> list[Path]:
     """What the clip must not replace; a camera's number is no file, whatever is called so."""
-    files = [model, *([] if spec_path is None else [spec_path])]
-    return files if source.isdecimal() else [*files, Path(source)]
+    from runtime.video import local_path
+
+    path = local_path(source)
+    return [model, *(given for given in (spec_path, path) if given is not None)]
 
 
 def _run(
@@ -119,7 +123,7 @@ def _run(
     frames = written = 0
     lost = None
     try:
-        for frame_rgb, detections, rate in _detected(video, detector, max_frames):
+        for time_s, frame_rgb, detections, rate in _detected(video, detector, max_frames):
             frames += 1
             now = perf_counter()
             if append or windowed:
@@ -135,7 +139,7 @@ def _run(
                 written += copies
             if as_json:  # after the frame is in the clip, as the reader may be gone
                 found = found_record(frame_rgb.shape[:2], detections, names)
-                click.echo(json_line({"frame": frames, **found}))
+                click.echo(json_line({"frame": frames, "time_s": round(time_s, 6), **found}))
             if windowed and not show(drawn):
                 break
             if not windowed and now - said >= SECONDS_BETWEEN_LINES:
@@ -145,22 +149,21 @@ def _run(
         if not (written if append else frames):
             raise
         lost = error if isinstance(error, OSError) else None
-    elapsed = perf_counter() - start
-    rate = frames / elapsed
-    summary = f"{counted(frames, 'frame')}, {rate:.1f} a second, on {detector.backend.device}"
+    speed = _rate_text(frames / (perf_counter() - start))
+    summary = f"{counted(frames, 'frame')}, {speed} a second, on {detector.backend.device}"
     return summary, lost
 
 
 def _detected(
     video: "Video", detector: "Detector", max_frames: int | None
-) -> "Iterator[tuple[np.ndarray, Detections, float]]":
-    """Each frame with what was found in it and the frames a second so far."""
+) -> "Iterator[tuple[float, np.ndarray, Detections, float]]":
+    """Each frame's time in seconds, the frame, what was found in it, the frames a second so far."""
     from runtime.video import FrameClock
 
     clock = FrameClock()
-    for frame_rgb in itertools.islice(video.frames_rgb(), max_frames):
+    for time_s, frame_rgb in itertools.islice(video.timed_frames_rgb(), max_frames):
         detections = detector(frame_rgb)
-        yield frame_rgb, detections, clock.tick(perf_counter())
+        yield time_s, frame_rgb, detections, clock.tick(perf_counter())
 
 
 def _drawn(
@@ -170,10 +173,15 @@ def _drawn(
 
     drawn = draw_detections(frame_rgb, detections, names)
     if rate:
-        draw_caption(drawn, f"{rate:.1f} frames/s")
+        draw_caption(drawn, f"{_rate_text(rate)} frames/s")
     return drawn
 
 
 def _progress_line(frames: int, frame_count: int | None, rate: float) -> str:
     of = "" if frame_count is None else f" of {frame_count}"
-    return f"frame {frames}{of}: {rate:.1f} a second"
+    return f"frame {frames}{of}: {_rate_text(rate)} a second"
+
+
+def _rate_text(rate: float) -> str:
+    """A model may need many seconds a frame: 0.04, not 0.0."""
+    return f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"

@@ -29,8 +29,11 @@ def command(as_json: bool) -> None:
 
 
 def _network(spec: Any) -> dict[str, Any]:
+    from persondet.zoo import short_name
+
     return {
         "name": spec.network,
+        "short_name": short_name(spec.network),
         "input_size_hw": list(spec.input_size_hw),
         "anchors": spec.num_anchors,
         "feature_maps_hw": [list(level.grid_hw) for level in spec.levels],
@@ -41,13 +44,13 @@ def _network(spec: Any) -> dict[str, Any]:
 def _print_tables(networks: list[dict[str, Any]], models: list[dict[str, Any]]) -> None:
     from benchmarks.tables import new_table, print_to_stdout
 
-    table = new_table("network", "input HxW", numbers=["anchors"])
+    table = new_table("network", "for short", "input HxW", numbers=["anchors"])
     table.add_column("feature maps HxW", overflow="fold")
     table.columns[0].no_wrap = True  # a name is there to be copied
     for network in networks:
         maps = " ".join(f"{rows}x{columns}" for rows, columns in network["feature_maps_hw"])
         size = "{}x{}".format(*network["input_size_hw"])
-        table.add_row(network["name"], size, f"{network['anchors']:,}", maps)
+        table.add_row(network["name"], network["short_name"], size, f"{network['anchors']:,}", maps)
     print_to_stdout("Networks", "", table)
     table = new_table("model", "network", numbers=[])
     table.add_column("weights", overflow="fold")

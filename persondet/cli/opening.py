@@ -1,17 +1,18 @@
 """A MODEL, as the user names it, to a backend."""
 
 import contextlib
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from persondet.errors import InputError
+from persondet.files import FormatError, is_file, read_json
 from persondet.models import resolve_model
 from persondet.sidecar import spec_beside
 from persondet.spec import DetectorSpec, spec_from_dict
-from persondet.zoo import detector_spec, full_name, network_names
+from persondet.zoo import detector_spec, full_name, known_network, network_names
 from runtime.backend import Backend, model_kind, open_backend
 
 
@@ -37,6 +38,43 @@ def open_model(model: str, spec_path: Path | None = None, threads: int | None = 
     return backend
 
 
+def spec_if_known(model: str, spec_path: Path | None = None) -> DetectorSpec | None:
+    """The spec that MODEL will have, if its sidecar or --spec says it; no model is loaded.
+
+    Raises InputError if there is no such model, or if what is there is none.
+    """
+    path = resolve_model(model)
+    kind = model_kind(path)
+    if spec_path is not None and not (kind == "dlc" and spec_beside(path)):
+        return read_spec(spec_path)
+    return spec_beside(path)
+
+
+def check_detection_options(
+    spec: DetectorSpec | None,
+    *,
+    score_threshold: float | None = None,
+    nms_iou: float | None = None,
+    top_k: int | None = None,
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Raise InputError for options that the model cannot take, before it is loaded.
+
+    spec: None if it is not known yet: the options are checked again when the model is open.
+    """
+    from runtime.detector import BoxDecoder
+
+    if spec is not None:
+        BoxDecoder(
+            spec,
+            model_name="",
+            score_threshold=score_threshold,
+            nms_iou=nms_iou,
+            top_k=top_k,
+            classes=classes,
+        )
+
+
 def spec_of_model(model: str, spec_path: Path | None = None) -> DetectorSpec:
     """The spec that `open_model` would find. A DLC is not loaded for it: it may be of an SDK or for
     a chip that is not here."""
@@ -54,13 +92,9 @@ def spec_of_model(model: str, spec_path: Path | None = None) -> DetectorSpec:
 def read_spec(path: Path) -> DetectorSpec:
     """The spec in a sidecar, or a spec alone, as JSON."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
-        raise InputError(
-            f"{path} is no JSON file; name a model's sidecar (model.onnx.json) or a spec"
-        ) from None
+        record = read_json(path)
+    except FormatError as error:
+        raise InputError(f"{error}; name a model's sidecar (model.onnx.json) or a spec") from None
     is_sidecar = isinstance(record, dict) and "spec" in record
     try:
         return spec_from_dict(record["spec"] if is_sidecar else record)
@@ -71,15 +105,14 @@ def read_spec(path: Path) -> DetectorSpec:
 def open_spec(model: str) -> DetectorSpec:
     """The spec of a network's name or short name (f38), of a JSON file (a spec or a sidecar), or
     of a model file with its sidecar. Raises InputError where it is none of these."""
-    name = full_name(model)
-    if name in network_names():
-        return detector_spec(name)
     path = Path(model)
-    if not path.is_file():
-        raise InputError(
-            f"{model!r} is no network and no file; networks: {', '.join(network_names())}, f38 for "
-            "short"
-        )
+    if full_name(model) in network_names():
+        return detector_spec(model)
+    if not is_file(path):
+        try:
+            known_network(model)
+        except InputError as error:
+            raise InputError(f"{path} is not a file, and no network either: {error}") from None
     if path.suffix.lower() == ".json":
         return read_spec(path)
     spec = spec_beside(path)

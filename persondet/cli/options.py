@@ -29,7 +29,15 @@ class CommaSeparated(click.ParamType):
 NAMES = CommaSeparated(click.STRING)
 NUMBERS = CommaSeparated(click.FLOAT)
 
-_DETECTION_OPTIONS = (
+# For commands that take a data set as DATA or --data.
+images_root_option = click.option(
+    "--images-root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder that the file names of a FILE.json start from. Default: the file's own.",
+)
+
+_THRESHOLD_OPTIONS = (
     click.option("--score-threshold", type=float, help="0 to 1. Default: the model's own."),
     click.option(
         "--nms-iou",
@@ -38,6 +46,8 @@ _DETECTION_OPTIONS = (
     ),
     click.option("--top-k", type=int, help="Most boxes a picture. Default: the model's own."),
     click.option("--classes", type=NAMES, metavar="NAMES", help="Only these: person,head."),
+)
+_MODEL_OPTIONS = (
     click.option(
         "--spec",
         "spec_path",
@@ -51,6 +61,22 @@ _DETECTION_OPTIONS = (
 
 def detection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that opens a model and detects with it."""
-    for option in reversed(_DETECTION_OPTIONS):
+    return _with_options(command, (*_THRESHOLD_OPTIONS, *_MODEL_OPTIONS))
+
+
+def threshold_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that makes boxes of outputs, whoever ran the model."""
+    return _with_options(command, _THRESHOLD_OPTIONS)
+
+
+def _with_options(command: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def model_spec_option(help: str) -> Callable[..., Any]:
+    """`--spec FILE`, as `spec_path`; `persondet.cli.opening.read_spec` reads it."""
+    return click.option(
+        "--spec", "spec_path", type=click.Path(path_type=Path), metavar="FILE", help=help
+    )

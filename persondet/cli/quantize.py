@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from persondet.cli.onnx_input import beside, given_spec, onnx_of, onnx_spec_option
 from persondet.cli.quantize_sdk import (
     QUANTIZER_NAMES,
     SdkJob,
@@ -14,7 +15,13 @@ from persondet.cli.quantize_sdk import (
     quantizer_options,
     through_sdk,
 )
-from persondet.cli.sdk_options import chosen_sdk, sdk_options, typed_options
+from persondet.cli.sdk_options import (
+    chosen_sdk,
+    sdk_options,
+    soc_names,
+    soc_options,
+    typed_options,
+)
 
 _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 
@@ -24,8 +31,9 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 @click.option(
     "--calib",
     type=click.Path(path_type=Path),
-    metavar="DIR|LIST|VIDEO",
-    help="the calibration set: a folder of pictures, a text file with one a line, or a video",
+    metavar="DIR|LIST|VIDEO|DATA",
+    help="the calibration set: a folder of pictures, a text file with one a line, a video, or a "
+    "data set as `train` takes it",
 )
 @click.option(
     "--encodings",
@@ -63,7 +71,8 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
     help="taken evenly from the set",
 )
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
-@click.option("--soc", "soc_name", metavar="NAME", help="SoC to compile for, such as sm8550")
+@soc_options
+@onnx_spec_option
 @quantizer_options
 @sdk_options
 def command(
@@ -71,7 +80,8 @@ def command(
     calib: Path | None,
     encodings: Path | None,
     output: Path | None,
-    soc_name: str | None,
+    soc: tuple[str, ...],
+    spec_path: Path | None,
     **options: Any,
 ) -> None:
     """Quantize MODEL on real pictures and write it as a DLC.
@@ -82,28 +92,49 @@ def command(
     and the encodings as JSON in the form that the vendor's --quantization_overrides reads
     (MODEL.quantized.encodings.json). Options marked "SDK" mean nothing there.
     """
-    from persondet.cli.onnx_input import beside
-
     choice = chosen_sdk(options, QUANTIZER_NAMES)
     destination = output or beside(model, ".quantized.dlc")
     if choice is None:
         if options["calibration"] == "sqnr":
             raise click.UsageError("--calibration sqnr: of the toolchain snpe, not embedded")
-        _embedded(model, destination, calib, encodings, soc_name, options)
+        _embedded(model, destination, calib, encodings, soc_names(soc), spec_path, options)
     elif options["context_binary"]:
         raise click.UsageError(
             "--context-binary is of the toolchain embedded; with an SDK, --soc alone puts the "
             "compiled graph into the DLC"
         )
     else:
-        job = SdkJob(model, destination, calib, encodings, options["max_pictures"], choice)
-        intent = intent_of(soc_name, encodings, options)
+        job = SdkJob(
+            model=model,
+            destination=destination,
+            calib=calib,
+            encodings=encodings,
+            max_pictures=options["max_pictures"],
+            choice=choice,
+            spec_path=spec_path,
+        )
+        intent = intent_of(soc_names(soc), encodings, options)
         if choice.dry_run:
             dry_run(job, intent, options["raw_files"])
         elif options["raw_files"]:
             raise click.UsageError("--raw-files goes with --dry-run; a real run removes its files")
         else:
+            _check_files(model, destination, encodings)
             through_sdk(job, intent)
+
+
+def _check_files(model: str, destination: Path, encodings: Path | None) -> None:
+    """Raise InputError for files that cannot be used, before anything heavy is imported."""
+    from persondet.models import resolve_model
+    from persondet.sidecar import check_destination
+    from quantize.encodings import read_encodings_record
+    from runtime.backend import model_kind
+
+    source = resolve_model(model)
+    model_kind(source)
+    check_destination(destination, ".dlc", inputs=[source])
+    if encodings is not None:
+        read_encodings_record(encodings)
 
 
 def _embedded(
@@ -111,7 +142,8 @@ def _embedded(
     destination: Path,
     calib: Path | None,
     encodings: Path | None,
-    soc_name: str | None,
+    socs: tuple[str, ...],
+    spec_path: Path | None,
     options: dict[str, Any],
 ) -> None:
     if (calib is None) == (encodings is None):
@@ -120,19 +152,21 @@ def _embedded(
         )
     if encodings and (given := typed_options(_OF_CALIBRATION)):
         raise click.UsageError(f"{', '.join(given)}: the encodings file says that already")
-
     from persondet.cli.dlc_output import context_soc, echo_dlc
-    from persondet.cli.onnx_input import onnx_of
+
+    soc = context_soc(options["context_binary"], socs)
+    _check_files(model, destination, encodings)
+
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
     from quantize.qdq import Scheme
     from quantize.quantizer import quantize
     from runtime.onnx_session import EXACT_SUMS_ENTRY
 
-    soc = context_soc(options["context_binary"], soc_name)
+    spec = given_spec(spec_path)
     chosen = calibration_set(calib, options["max_pictures"]) if calib else None
     with (
-        onnx_of(model) as onnx_path,
+        onnx_of(model, spec=spec) as onnx_path,
         progress_bar("calibrating", len(chosen) if chosen else None) as advance,
     ):
         result = quantize(
@@ -143,6 +177,7 @@ def _embedded(
             scheme=Scheme(int(options["act_bits"]), options["per_channel"]) if chosen else None,
             method=options["calibration"],
             soc=soc,
+            spec=spec,
             advance=advance,
         )
     if chosen:

@@ -1,6 +1,5 @@
 """The half of `persondet quantize` that goes through an SDK."""
 
-import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from persondet.cli.sdk_options import SdkChoice, dry_run_input, echo_dry_run, echo_sdk_dlc
+from persondet.cli.sdk_options import (
+    SdkChoice,
+    dry_run_input,
+    echo_dry_run,
+    echo_sdk_dlc,
+    typed_options,
+)
+from persondet.terminal import shell_line
 from persondet.wording import counted
 
 if TYPE_CHECKING:
@@ -37,6 +43,16 @@ _QUANTIZER_OPTIONS = (
     click.option("--per-row", is_flag=True, help="SDK: fully connected weights: one scale a row"),
     click.option("--cle", is_flag=True, help="SDK: cross-layer equalisation"),
     click.option("--bias-correction", is_flag=True, help="SDK 1.x: correct biases afterwards"),
+    click.option(
+        "--float-fallback",
+        is_flag=True,
+        help="SDK: with --encodings and without --calib: what they leave out stays float.",
+    ),
+    click.option(
+        "--enable-hta",
+        is_flag=True,
+        help="SDK 1.x: also prepare for the runtime AIP, which needs it.",
+    ),
     click.option("--native-inputs", is_flag=True, help="SDK: calibration files in uint8"),
     click.option(
         "--raw-files",
@@ -48,13 +64,16 @@ _QUANTIZER_OPTIONS = (
 # each means nothing to the toolchain embedded
 QUANTIZER_NAMES = (
     *("weight_bits", "bias_bits", "weight_scheme", "per_row", "cle", "bias_correction"),
-    *("native_inputs", "raw_files"),
+    *("float_fallback", "enable_hta", "native_inputs", "raw_files", "optimization_level"),
 )
 
+# which are answered by given encodings where nothing is calibrated
+_OF_CALIBRATION = ("calibration", "max_pictures", "native_inputs")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class SdkJob:
-    """What the user named: MODEL, the quantized DLC, the calibration set, given encodings."""
+    """What the user named: MODEL, the quantized DLC, the calibration set, encodings, the spec."""
 
     model: str
     destination: Path
@@ -62,6 +81,7 @@ class SdkJob:
     encodings: Path | None
     max_pictures: int
     choice: SdkChoice
+    spec_path: Path | None = None
 
 
 def quantizer_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,18 +91,20 @@ def quantizer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def intent_of(
-    soc_name: str | None, encodings: Path | None, options: dict[str, Any]
+    socs: tuple[str, ...], encodings: Path | None, options: dict[str, Any]
 ) -> "QuantizeIntent":
     from export.sdk.intent import QuantizeIntent
 
-    same = ("per_channel", "per_row", "weight_scheme", "calibration", "cle", "bias_correction")
+    same = (
+        *("per_channel", "per_row", "weight_scheme", "calibration", "cle", "bias_correction"),
+        *("float_fallback", "native_inputs", "enable_hta", "optimization_level"),
+    )
     return QuantizeIntent(
         act_bits=int(options["act_bits"]),
         weight_bits=int(options["weight_bits"]),
         bias_bits=int(options["bias_bits"]) if options["bias_bits"] else None,
         apply_overrides=encodings is not None,
-        native_inputs=options["native_inputs"],
-        soc=soc_name and soc_name.lower(),
+        socs=socs,
         **{name: options[name] for name in same},
     )
 
@@ -90,17 +112,17 @@ def intent_of(
 def through_sdk(job: SdkJob, intent: "QuantizeIntent") -> None:
     """Quantize, and say what came of it."""
     from export.sdk.intent import ConvertIntent
-    from persondet.cli.onnx_input import onnx_of
+    from persondet.cli.onnx_input import given_spec, onnx_of
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
     from quantize.sdk_quantizer import quantize_with_sdk
 
-    if job.calib is None:
-        raise click.UsageError("give --calib DIR|LIST|VIDEO: an SDK quantizes on pictures")
-    chosen = calibration_set(job.calib, job.max_pictures)
+    check_calibration(job, intent)
+    chosen = calibration_set(job.calib, job.max_pictures) if job.calib else None
+    spec = given_spec(job.spec_path)
     with (
-        onnx_of(job.model, job.choice.opset) as onnx_path,
-        progress_bar("calibration files", len(chosen)) as advance,
+        onnx_of(job.model, job.choice.opset, spec) as onnx_path,
+        progress_bar("calibration files", len(chosen) if chosen else None) as advance,
     ):
         result = quantize_with_sdk(
             onnx_path,
@@ -109,10 +131,25 @@ def through_sdk(job: SdkJob, intent: "QuantizeIntent") -> None:
             calibration=chosen,
             converting=ConvertIntent(overrides=job.encodings),
             quantizing=intent,
+            spec=spec,
             advance=advance,
         )
-    echo_calibration(chosen, intent.calibration)
+    if chosen:
+        echo_calibration(chosen, intent.calibration)
     echo_sdk_dlc(result)
+
+
+def check_calibration(job: SdkJob, intent: "QuantizeIntent") -> None:
+    """Raise click.UsageError where images are missing, or given where nothing is calibrated."""
+    if intent.float_fallback:
+        given = ["--calib"] if job.calib else []
+        given += typed_options(("raw_files", *_OF_CALIBRATION))
+        if given:
+            raise click.UsageError(
+                f"{', '.join(given)}: --float-fallback calibrates nothing, the encodings say all"
+            )
+    elif job.calib is None and not job.choice.dry_run:
+        raise click.UsageError("give --calib DIR|LIST|VIDEO: an SDK quantizes on pictures")
 
 
 def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> None:
@@ -124,27 +161,40 @@ def dry_run(job: SdkJob, intent: "QuantizeIntent", raw_files: Path | None) -> No
     from quantize.sdk_quantizer import check_native, write_calibration
 
     source, converting = (
-        dry_run_input(job.model, job.choice),
+        dry_run_input(job.model, job.choice, job.spec_path),
         ConvertIntent(overrides=job.encodings),
     )
+    check_calibration(job, intent)
     check_native(source.spec, intent)
     version, tools, output = job.choice.version, job.choice.tools, job.destination
     folder = raw_files or _raw_folder(output.with_name(f"{safe_name(output.stem)}.raw"))
     plain, listed = output.with_name(f"{output.stem}.float.dlc"), folder / LIST_NAME
     plans = [
         convert_plan(converting, source.spec, version, tools, onnx=source.onnx_path, dlc=plain),
-        quantize_plan(intent, version, tools, dlc=plain, input_list=listed, output=output),
+        quantize_plan(
+            *(intent, version, tools),
+            dlc=plain,
+            input_list=listed,
+            output=output,
+            outputs=tuple(source.spec.output_shapes),
+        ),
     ]
-    if raw_files is None:
-        words = shlex.join(("--dry-run", "--calib", "DIR", "--raw-files", str(folder)))
+    comments = []
+    if raw_files is None and not intent.float_fallback:
+        words = shell_line(("--dry-run", "--calib", "DIR", "--raw-files", str(folder)))
         comments = [f"the list and its files come from `persondet quantize ... {words}`"]
-    elif job.calib is None:
-        raise click.UsageError("--raw-files needs --calib DIR|LIST|VIDEO")
-    else:
+    elif raw_files is not None:
+        if job.calib is None:
+            raise click.UsageError("--raw-files needs --calib DIR|LIST|VIDEO")
         chosen = calibration_set(job.calib, job.max_pictures)
         spec = dlc_spec(source.spec, converting)
         write_calibration(chosen, spec, folder, native=intent.native_inputs)
-        comments = []
+    if intent.socs and tools.prepare is None and not intent.float_fallback:
+        outputs = " and ".join(source.spec.output_shapes)
+        comments.append(
+            f"the cache is of the last output alone, unless the list begins with a line `#LAYER "
+            f"LAYER` naming the DLC's layers of {outputs} (`persondet info` shows them)"
+        )
     echo_dry_run(job.choice, source, plans, comments)
 
 

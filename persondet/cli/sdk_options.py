@@ -1,7 +1,6 @@
 """What `convert` and `quantize` share about SDKs: options, the choice of a toolchain, dry runs."""
 
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ import click
 from click.core import ParameterSource
 
 from persondet.errors import InputError
+from persondet.files import is_folder
+from persondet.terminal import shell_line
 
 if TYPE_CHECKING:
     from export.sdk.command_lines import Plan, Toolset
@@ -57,6 +58,19 @@ _SDK_OPTIONS = (
     ),
     click.option("--verbose", is_flag=True, help="show what the SDK's tools print"),
 )
+_SOC_OPTIONS = (
+    click.option(
+        "--soc",
+        multiple=True,
+        metavar="NAME[,NAME]",
+        help="SoC to compile for, by its name or a product's: sm8550, qcs6490. SDK: several.",
+    ),
+    click.option(
+        "--optimization-level",
+        type=click.IntRange(1, 3),
+        help="SDK 2.x, with --soc: how hard graph-prepare optimises. Default: its own, 2.",
+    ),
+)
 # each means nothing to the toolchain embedded
 _NAMES = ("dry_run", "sdk", "sdk_version", "sdk_tools", "sdk_python", "tool_timeout", "verbose")
 
@@ -93,6 +107,21 @@ def sdk_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_SDK_OPTIONS):
         command = option(command)
     return command
+
+
+def soc_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --soc, whose values `soc_names` takes apart, and what belongs to it."""
+    for option in reversed(_SOC_OPTIONS):
+        command = option(command)
+    return command
+
+
+def soc_names(values: Sequence[str]) -> tuple[str, ...]:
+    """The names in `--soc a,b --soc c`. Raises click.UsageError for an empty one."""
+    names = tuple(name.strip() for value in values for name in value.split(","))
+    if not all(names):
+        raise click.UsageError(f"--soc {' '.join(values)!r}: expected NAME or NAME,NAME")
+    return names
 
 
 def chosen_sdk(values: dict[str, Any], of_sdks: Sequence[str]) -> SdkChoice | None:
@@ -187,23 +216,25 @@ class DryRunInput:
     notes: tuple[str, ...] = ()
 
 
-def dry_run_input(model: str, choice: SdkChoice) -> DryRunInput:
-    """Raises InputError for a MODEL that is none, as a real run would."""
-    from persondet.cli.onnx_input import beside
+def dry_run_input(model: str, choice: SdkChoice, spec_path: Path | None = None) -> DryRunInput:
+    """Raises InputError for a MODEL that is none, as a real run would. spec_path: of --spec."""
+    from persondet.cli.onnx_input import beside, given_spec
     from persondet.models import resolve_model
     from runtime.backend import model_kind
 
-    path = resolve_model(model)
-    if path.is_dir() or model_kind(path) != "pth":
-        from export.sdk.toolchain import load_float_onnx, opset_notes
+    path, spec = resolve_model(model), given_spec(spec_path)
+    if is_folder(path) or model_kind(path) != "pth":
+        from export.sdk.toolchain import load_float_onnx, opset_notes, simplified_notes
 
-        model_proto, spec = load_float_onnx(path)
-        return DryRunInput(None, path, spec, opset_notes(model_proto, choice.version))
+        model_proto, spec = load_float_onnx(path, spec)
+        notes = (*opset_notes(model_proto, choice.version), *simplified_notes(path))
+        return DryRunInput(None, path, spec, notes)
     from persondet.checkpoint import load_checkpoint
 
     onnx_path = beside(model, ".onnx")
-    words = ("persondet", "export", model, "-o", str(onnx_path), "--opset", str(choice.opset))
-    return DryRunInput(shlex.join(words), onnx_path, load_checkpoint(path).spec)
+    words = ["persondet", "export", model, "-o", str(onnx_path), "--opset", str(choice.opset)]
+    words += ["--spec", str(spec_path)] if spec_path else []
+    return DryRunInput(shell_line(words), onnx_path, load_checkpoint(path, spec=spec).spec)
 
 
 def echo_dry_run(

@@ -1,27 +1,32 @@
 """`persondet train`."""
 
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from persondet.cli.options import NAMES
+from persondet.cli.options import NAMES, images_root_option
+from persondet.errors import InputError
+from persondet.files import exists
 
 if TYPE_CHECKING:
+    from benchmarks.evaluation.truth import Truth
     from persondet.data.samples import DataSet
+    from persondet.data.sources import Source
     from persondet.networks.ssd import SSD
     from persondet.spec import DetectorSpec
     from persondet.training.config import TrainConfig
     from persondet.training.distillation import Teacher
+    from persondet.training.trainer import Run
 
 _RECALIBRATION_PICTURES = 192
 
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@images_root_option
 @click.option(
     "--model",
     help="A network (f38 for short), or a spec's JSON. [default: what --init is]",
@@ -36,8 +41,8 @@ _RECALIBRATION_PICTURES = 192
 @click.option(
     "--init",
     metavar="MODEL",
-    help="Start from ImageNet weights (.npz, or torchvision's .pth), a checkpoint, or a model "
-    "known by name such as ssdlite-mb2-person.",
+    help="Start from ImageNet weights (.npz, torchvision's .pth, or a backbone alone), a "
+    "checkpoint, or a model known by name such as ssdlite-mb2-person.",
 )
 @click.option(
     "--teacher",
@@ -55,8 +60,14 @@ _RECALIBRATION_PICTURES = 192
 @click.option("--freeze-backbone", is_flag=True, default=None)
 @click.option("--device", help="cpu, cuda, cuda:1. [default: a GPU where there is one]")
 @click.option("--resume", is_flag=True, help="Go on where a run into --out was interrupted.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Start anew in a folder that holds a run; its files go into DIR/previous-N.",
+)
 def command(
     data: tuple[str, ...],
+    images_root: Path | None,
     model: str | None,
     val: tuple[str, ...],
     out: Path,
@@ -66,9 +77,11 @@ def command(
     config_path: Path | None,
     device: str | None,
     resume: bool,
+    overwrite: bool,
     **overrides: Any,
 ) -> None:
-    """Train a detector on DATA: FORMAT:ANNOTATIONS:IMAGES, such as coco:train.json:images/.
+    """Train a detector on DATA: FORMAT:ANNOTATIONS:IMAGES, such as coco:train.json:images/, or
+    train.json for short.
 
     Writes into --out: best.pth (by AP50 on --val; its score threshold is that of the best F1
     there), last.pth, state.pt to --resume from, log.jsonl, curves.png, config.json, and scalars for
@@ -77,76 +90,142 @@ def command(
     """
     import dataclasses
 
-    import torch
-
-    from persondet.cli.interruption import asked_to_stop
     from persondet.cli.opening import open_spec
-    from persondet.cli.progress import progress_bar
-    from persondet.data.cleaning import with_small_ignored
-    from persondet.data.sources import open_datasets
-    from persondet.data.summary import summary_lines
-    from persondet.networks import build_network
-    from persondet.sidecar import replacing
-    from persondet.training.config import config_to_dict
-    from persondet.training.scalars import scalar_log
-    from persondet.training.trainer import Run, train
+    from persondet.data.sources import open_datasets, parse_sources
+    from persondet.sidecar import check_folder
+    from persondet.training.run_folder import check_run_folder
 
+    if resume and overwrite:
+        raise click.UsageError("--resume goes on with a run, --overwrite starts anew: one of them")
+    writes = os.environ.get("RANK", "0") == "0"  # of torchrun's processes
+    if writes:
+        check_run_folder(out, resume=resume, overwrite=overwrite)
+        check_folder(out)
+    config = _config(config_path, overrides)
+    for name in (init, teacher):
+        if name is not None:
+            _check_start(name)
     spec = open_spec(model) if model else _spec_of(init)
     if classes:
         spec = dataclasses.replace(spec, class_names=("background", *classes))
-    config = _config(config_path, overrides)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    shard, shards = _join_processes(device)
-    training_set = open_datasets(data, spec.class_names[1:], keep_unlabelled=bool(teacher))
-    network = build_network(spec)
-    taught_by = _teacher(teacher, spec, device) if teacher else None
-    notes = [] if resume else _start(network, init, training_set, spec, config)
-    if taught_by:
-        notes.append(f"{teacher} teaches {taught_by.num_anchors} of {spec.num_anchors} anchors")
+    sources = parse_sources((*data, *val), images_root)
+    training, validation = sources[: len(data)], sources[len(data) :]
+    training_set = open_datasets(training, spec.class_names[1:], keep_unlabelled=bool(teacher))
+    if writes:
+        _echo_data(training_set, spec, config)
     origin = {
         "data": list(data),
         "val": list(val),
+        "images_root": None if images_root is None else str(images_root),
         "init": init,
         "teacher": teacher,
         "images": len(training_set.samples),
         "boxes": training_set.num_boxes,
     }
-    if shard == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(origin | {"config": config_to_dict(config)}, indent=2)
-        with replacing(out / "config.json") as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-        # Of the pictures as they are: a crop of one may enlarge a box so that it is learnt.
-        seen = with_small_ignored(training_set, spec.input_size_hw, config.min_side_px)
-        for line in (*summary_lines(seen), *notes, text):
-            click.echo(line, err=True)
-    evaluate = _evaluator(val, spec, device) if val and shard == 0 else None
-    batches = len(training_set.samples) * config.epochs // config.batch_size
+    truth = _truth(validation, spec) if val and writes else None
+
+    import torch
+
+    from persondet.networks import build_network
+    from persondet.training.trainer import Run
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    _check_device(device)
+    shard, shards = _join_processes(device)
+    network = build_network(spec)
+    taught_by = _teacher(teacher, spec, device) if teacher else None
+    notes = [] if resume else _start(network, init, training_set, spec, config)
+    if taught_by:
+        notes.append(f"{teacher} teaches {taught_by.num_anchors} of {spec.num_anchors} anchors")
+    if writes:
+        _echo_recipe(notes, config, out)
+        _take_folder(out, overwrite)
+    run = Run(
+        spec,
+        config,
+        training_set,
+        out,
+        device=device,
+        shard=shard,
+        shards=shards,
+        origin=origin,
+        teacher=taught_by,
+    )
+    best_score = _train(run, network, truth, resume=resume)
+    if shards > 1:
+        torch.distributed.destroy_process_group()
+    if writes:
+        _finish(out, best_score, truth is not None)
+
+
+def _train(run: "Run", network: "SSD", truth: "Truth | None", *, resume: bool) -> float:
+    """Train with bars, log lines and scalars; returns the best score."""
+    import dataclasses
+
+    from benchmarks.evaluation.validation import validator
+    from persondet.cli.interruption import asked_to_stop
+    from persondet.cli.progress import training_display
+    from persondet.training.scalars import scalar_log
+    from persondet.training.trainer import train
+
+    shown = run.shard == 0
     with (
-        scalar_log(out, shown=shard == 0) as log_scalars,
-        progress_bar("training", batches, shown=shard == 0) as advance,
+        scalar_log(run.folder, shown=shown) as log_scalars,
+        training_display(shown=shown) as display,
         asked_to_stop() as stop,
     ):
 
         def report(record: Mapping[str, Any]) -> None:
-            _echo_epoch(record)
+            display.line(_epoch_line(record, run.config.epochs))
             log_scalars(record)
 
-        run = Run(
-            *(spec, config, training_set, out, evaluate, device, shard, shards),
+        evaluate = None
+        if truth is not None:
+            evaluate = validator(truth, run.spec, run.device, display.validating)
+        run = dataclasses.replace(
+            run,
+            evaluate=evaluate,
             report=report,
-            on_step=advance,
+            on_step=display.step,
             stop=stop,
-            origin=origin,
-            teacher=taught_by,
         )
         progress = train(run, network, resume=resume)
-        if stop() and shard == 0:
+        if stop() and shown:
             click.echo(f"stopped after step {progress.step}; --resume goes on there", err=True)
-    if shards > 1:
-        torch.distributed.destroy_process_group()
-    if shard == 0:
-        _finish(out, progress.best_score, evaluate is not None)
+    return progress.best_score
+
+
+def _echo_data(training_set: "DataSet", spec: "DetectorSpec", config: "TrainConfig") -> None:
+    """Say what is learnt from."""
+    from persondet.data.cleaning import with_small_ignored
+    from persondet.data.summary import summary_lines
+
+    # Of the images as they are: a crop of one may enlarge a box so that it is learnt.
+    seen = with_small_ignored(training_set, spec.input_size_hw, config.min_side_px)
+    for line in summary_lines(seen):
+        click.echo(line, err=True)
+
+
+def _echo_recipe(notes: list[str], config: "TrainConfig", folder: Path) -> None:
+    """Say what training starts from, and how it goes on."""
+    from persondet.training.config import unusual_keys
+    from persondet.training.run_folder import CONFIG_FILE
+
+    keys = ", ".join(f"{key} {value}" for key, value in unusual_keys(config).items())
+    recipe = f"recipe: {keys or 'the default'}; all of it in {folder / CONFIG_FILE}"
+    for line in (*notes, recipe):
+        click.echo(line, err=True)
+
+
+def _take_folder(folder: Path, overwrite: bool) -> None:
+    from persondet.training.run_folder import set_aside
+
+    if overwrite and (aside := set_aside(folder)):
+        click.echo(f"the earlier run's files are in {aside}", err=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder --out {folder}: {error.strerror}") from None
 
 
 def _config(path: Path | None, overrides: Mapping[str, Any]) -> "TrainConfig":
@@ -154,6 +233,17 @@ def _config(path: Path | None, overrides: Mapping[str, Any]) -> "TrainConfig":
 
     values = read_config(path) if path else {}
     return config_from_dict(values | {k: v for k, v in overrides.items() if v is not None})
+
+
+def _check_device(device: str) -> None:
+    """Raise InputError if PyTorch has no such device."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"--device {device} cannot be used here: {reason}") from None
 
 
 def _join_processes(device: str) -> tuple[int, int]:
@@ -170,8 +260,9 @@ def _join_processes(device: str) -> tuple[int, int]:
 def _spec_of(init: str | None) -> "DetectorSpec":
     from persondet.checkpoint import load_checkpoint
     from persondet.models import resolve_model
+    from persondet.training.initial import is_imagenet_backbone
 
-    if init is None or init.endswith(".npz"):
+    if init is None or init.endswith(".npz") or is_imagenet_backbone(resolve_model(init)):
         raise click.UsageError("expected --model NETWORK, or --init with a detector's checkpoint")
     return load_checkpoint(resolve_model(init)).spec
 
@@ -187,7 +278,6 @@ def _start(
     import torch
 
     from persondet.checkpoint import load_checkpoint
-    from persondet.errors import InputError
     from persondet.images import read_image_rgb
     from persondet.models import resolve_model
     from persondet.networks import initialise
@@ -204,8 +294,6 @@ def _start(
     if init is None:
         return ["starting from random weights"]
     path = Path(init) if init.endswith(".npz") else resolve_model(init)
-    if not path.exists():
-        raise InputError(f"no such file to start from: {path}")
 
     def images(count: int) -> torch.Tensor:
         pictures = [read_image_rgb(s.image_path) for s in training_set.samples[:count]]
@@ -221,6 +309,15 @@ def _start(
     return [f"starting from {init}", *checkpoint.notes, *notes]
 
 
+def _check_start(name: str) -> None:
+    """Raise InputError if there is nothing to start or to learn from, before torch is loaded."""
+    from persondet.models import resolve_model
+
+    path = Path(name) if name.endswith(".npz") else resolve_model(name)
+    if not exists(path):
+        raise InputError(f"no such file to start from: {path}")
+
+
 def _teacher(model: str, spec: "DetectorSpec", device: str) -> "Teacher":
     from persondet.checkpoint import load_checkpoint
     from persondet.models import resolve_model
@@ -230,18 +327,20 @@ def _teacher(model: str, spec: "DetectorSpec", device: str) -> "Teacher":
     return Teacher(checkpoint.network, checkpoint.spec, spec, device)
 
 
-def _evaluator(
-    val: tuple[str, ...], spec: "DetectorSpec", device: str
-) -> Callable[[Any], Mapping[str, float]]:
+def _truth(val: "Sequence[Source]", spec: "DetectorSpec") -> "Truth":
     from benchmarks.evaluation.truth import truth_of
-    from benchmarks.evaluation.validation import validator
-    from persondet.data.sources import open_datasets
+    from persondet.data.merging import merged, with_classes
+    from persondet.data.sources import read_dataset
 
-    truth = truth_of(open_datasets(val, spec.class_names[1:]), spec.class_names)
-    return validator(truth, spec, device)
+    # A class that the validation data lacks is not evaluated.
+    annotated = with_classes(merged([read_dataset(one) for one in val]), spec.class_names[1:])
+    truth = truth_of(annotated, spec.class_names)
+    for note in truth.notes:
+        click.echo(f"note: {note}", err=True)
+    return truth
 
 
-def _echo_epoch(record: Mapping[str, Any]) -> None:
+def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     figures = "".join(
         f"  {name} {record[name]:.3f}" for name in ("ap50", "ap", "recall") if name in record
     )
@@ -254,16 +353,15 @@ def _echo_epoch(record: Mapping[str, Any]) -> None:
         )
         if key in record
     )
-    click.echo(
-        f"epoch {record['epoch']}: {losses}, {record['images_per_s']:.1f} pictures/s" + figures
-    )
+    rate = f"{record['images_per_s']:.1f} images/s"
+    return f"epoch {record['epoch']}/{epochs}: {losses}, {rate}{figures}"
 
 
 def _finish(out: Path, best_score: float, validated: bool) -> None:
     from persondet.training.curves import draw_curves
-    from persondet.training.trainer import BEST_FILE, LAST_FILE, LOG_FILE
+    from persondet.training.run_folder import BEST_FILE, CURVES_FILE, LAST_FILE, LOG_FILE
 
-    curves = draw_curves(out / LOG_FILE, out / "curves.png")
+    curves = draw_curves(out / LOG_FILE, out / CURVES_FILE)
     if curves is not None:
         click.echo(f"{curves}: losses and figures by epoch")
     if validated:

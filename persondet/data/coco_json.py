@@ -1,17 +1,27 @@
 """COCO's instances JSON (Lin et al. 2014, cocodataset.org/#format-data)."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+
+from persondet.data.class_names import name_key, one_name_per_class
+from persondet.data.coco_boxes import CocoBox, coco_boxes
+from persondet.data.coco_entries import (
+    BadEntryError,
+    CocoEntries,
+    CocoImage,
+    path_of_image,
+    read_coco_entries,
+)
+from persondet.data.plain_values import Id
 from persondet.data.report import Report
 from persondet.data.samples import (
     BACKGROUND,
     DataSet,
     Sample,
-    annotation_text,
     make_sample,
     xyxy_from_xywh,
 )
@@ -21,88 +31,84 @@ from persondet.errors import InputError
 def read_coco_json(
     path: Path, images_root: Path, classes: Mapping[str, str] | None = None
 ) -> DataSet:
-    """classes: our class name to a category's name; default: every category that some picture
-    labels, under its own name. Boxes of other categories are passed over.
+    """classes: our class name to a category's name; default: every category under its own name.
+    All ids of a name are that class; names that differ in capitals only are one, and reported.
 
     `iscrowd` and `ignore` are ignored. An image with `labeled_category_ids` is annotated for these
     categories only: of the other classes nothing is known there.
-    Raises InputError where the file is no such JSON, lacks a class, or holds a bad entry.
+    What is left out, or not taken as it stands, is in the report by kind. Raises InputError, naming
+    file and entry, where the file is no such JSON, lacks a class, or holds an entry that has no
+    plain meaning.
     """
-    record = _record(path)
+    report = Report()
+    entries = read_coco_entries(path, report)
+    names = one_name_per_class(entries.category_names.values(), report)
+    chosen = classes or {name: name for name in names}
+    class_ids = _class_ids(path, entries, chosen, names)
     try:
-        ids = {item["name"]: item["id"] for item in record["categories"]}
-        images = {image["id"]: image for image in record["images"]}
-        chosen = classes or {name: name for name in _labeled_names(ids, images.values())}
-        if missing := [name for name in chosen.values() if name not in ids]:
-            raise InputError(
-                f"{path} has no category {', '.join(missing)}; it has {', '.join(ids)}"
-            )
-        class_ids = {ids[name]: index for index, name in enumerate(chosen.values(), 1)}
-        report = Report()
-        items = _by_image(record["annotations"], images, report)
-        samples = [
-            _sample(image, items[key], class_ids, images_root) for key, image in images.items()
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path} is no COCO annotation: an entry is bad: {error!r}") from None
-    return DataSet(str(path), (BACKGROUND, *chosen), tuple(samples), report)
-
-
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(annotation_text(path))
-        record["images"], record["annotations"], record["categories"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{path} is no COCO annotation: expected a JSON object with images, annotations and "
-            "categories"
-        ) from None
-    return record
-
-
-def _labeled_names(ids: Mapping[str, int], images: Iterable[Mapping[str, Any]]) -> list[str]:
-    labeled: set[int] = set()
-    for image in images:
-        labeled.update(image.get("labeled_category_ids", ids.values()))
-    return [name for name, category in ids.items() if category in labeled]
-
-
-def _by_image(
-    annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Any], report: Report
-) -> dict[int, list[Mapping[str, Any]]]:
-    items = defaultdict(list)
-    for item in annotations:
-        if item["image_id"] in images:
-            items[item["image_id"]].append(item)
-        else:
-            report.add("box of a picture that is not listed: dropped", f"id {item.get('id')}")
-    return items
-
-
-def _sample(
-    image: Mapping[str, Any],
-    items: Sequence[Mapping[str, Any]],
-    class_ids: Mapping[int, int],
-    images_root: Path,
-) -> Sample:
-    boxes = [_box(item, class_ids) for item in items if item["category_id"] in class_ids]
-    labeled = image.get("labeled_category_ids", list(class_ids))
-    return make_sample(
-        images_root / image["file_name"],
-        boxes,
-        [class_ids[category] for category in labeled if category in class_ids],
-        (int(image["height"]), int(image["width"])) if {"height", "width"} <= set(image) else None,
+        boxes = coco_boxes(entries, class_ids, report)
+    except BadEntryError as error:
+        raise InputError(f"{path}: {error}") from None
+    by_image = defaultdict(list)
+    for box in boxes:
+        by_image[box.image].append(box)
+    samples = [
+        _sample(image, by_image[key], class_ids, images_root)
+        for key, image in entries.images.items()
+    ]
+    ours = (BACKGROUND, *chosen)
+    return DataSet(
+        name=str(path),
+        class_names=ours,
+        samples=tuple(samples),
+        report=report,
+        category_ids=_category_ids(entries, class_ids, ours),
     )
 
 
-def _box(
-    item: Mapping[str, Any], class_ids: Mapping[int, int]
-) -> tuple[tuple[float, float, float, float], int, bool]:
-    try:
-        box_xyxy_px = xyxy_from_xywh(item["bbox"])
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(
-            f"annotation {item.get('id')}: bbox {item.get('bbox')}, expected x, y, width, height"
-        ) from None
-    ignored = bool(item.get("iscrowd", 0) or item.get("ignore", 0))
-    return box_xyxy_px, class_ids[item["category_id"]], ignored
+def _class_ids(
+    path: Path, entries: CocoEntries, chosen: Mapping[str, str], names: Sequence[str]
+) -> dict[Id, int]:
+    """Class ids by the ids of the categories that are asked for."""
+    known = {name_key(name) for name in names}
+    if missing := [name for name in chosen.values() if name_key(name) not in known]:
+        raise InputError(
+            f"{path} has no category {', '.join(missing)}; it has {', '.join(names) or 'none'}"
+        )
+    by_key = {name_key(name): index for index, name in enumerate(chosen.values(), 1)}
+    return {
+        key: by_key[name_key(name)]
+        for key, name in entries.category_names.items()
+        if name_key(name) in by_key
+    }
+
+
+def _category_ids(
+    entries: CocoEntries, class_ids: Mapping[Id, int], class_names: Sequence[str]
+) -> dict[str, Id]:
+    """By class name the id of its category, as the file has it; the first of several."""
+    ids: dict[str, Id] = {}
+    for key, class_id in class_ids.items():
+        ids.setdefault(class_names[class_id], entries.category_ids[key])
+    return ids
+
+
+def _sample(
+    image: CocoImage, boxes: Sequence[CocoBox], class_ids: Mapping[Id, int], images_root: Path
+) -> Sample:
+    labeled: Iterable[Id] = class_ids
+    if image.labeled_category_ids is not None:
+        labeled = image.labeled_category_ids & class_ids.keys()
+    rows = [(xyxy_from_xywh(box.xywh_px), class_ids[box.category], box.ignore) for box in boxes]
+    sample = make_sample(
+        image_path=path_of_image(images_root, image.file_name),
+        boxes=rows,
+        labeled_class_ids=[class_ids[key] for key in labeled],
+        size_hw=image.size_hw,
+    )
+    areas_px = [
+        box.xywh_px[2] * box.xywh_px[3] if box.area_px is None else box.area_px for box in boxes
+    ]
+    return replace(
+        sample, annotated_areas_px=np.array(areas_px, np.float64), image_id=image.image_id
+    )

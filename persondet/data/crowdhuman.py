@@ -1,10 +1,10 @@
 """CrowdHuman's .odgt: one JSON object a line (Shao et al. 2018, crowdhuman.org)."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from persondet.data.plain_values import plain_flag
 from persondet.data.report import Report
 from persondet.data.samples import (
     BACKGROUND,
@@ -15,6 +15,7 @@ from persondet.data.samples import (
     xyxy_from_xywh,
 )
 from persondet.errors import InputError
+from persondet.files import parse_json
 
 BOX_KINDS = ("hbox", "fbox", "vbox")  # head, full body, visible part
 DEFAULT_CLASSES = {"head": "hbox", "person": "fbox"}
@@ -40,7 +41,7 @@ def read_crowdhuman(
         if not line.strip():
             continue
         try:
-            samples.append(_sample(json.loads(line), images_root, classes, report))
+            samples.append(_sample(parse_json(line), images_root, classes, report))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"{path}, line {number}: expected a JSON object with ID and gtboxes "
@@ -80,4 +81,4 @@ def _is_ignored(item: Mapping[str, Any], kind: str) -> bool:
 
 
 def _says_ignore(item: Mapping[str, Any], key: str) -> bool:
-    return bool((item.get(key) or {}).get("ignore", 0))
+    return plain_flag((item.get(key) or {}).get("ignore"))

@@ -1,14 +1,15 @@
 """One picture's annotation, whatever its format."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from persondet.data.plain_values import Id
 from persondet.data.report import Report
-from persondet.errors import InputError
+from persondet.files import MAX_ANNOTATION_BYTES, read_text
 
 BACKGROUND = "background"
 
@@ -17,11 +18,14 @@ BACKGROUND = "background"
 class Sample:
     """An annotated picture.
 
-    boxes_xyxy_px: (N, 4) float32, in pixels of the picture as displayed. class_ids: (N,) int64,
-    indices into DataSet.class_names, never 0. ignore: (N,) bool: neither learnt nor counted.
+    boxes_xyxy_px: (N, 4), in pixels of the picture as displayed: float64 as annotated, float32
+    after `cleaning.cleaned`. class_ids: (N,) int64, indices into DataSet.class_names, never 0.
+    ignore: (N,) bool: neither learnt nor counted.
     labeled_class_ids: the classes that were looked for; of any other nothing is known here.
-    size_hw: of the picture as the annotation says it, or None; after `cleaning.cleaned` that of the
-    picture as displayed, always.
+    size_hw: of the picture as the annotation says it, or None; after `cleaning.cleaned` and
+    `cleaning.as_ground_truth` that of the picture as displayed, always.
+    annotated_areas_px: (N,) float64, or None if the format has no areas. image_id: the number or
+    text by which the annotation file names the image; None if the format has none.
     """
 
     image_path: Path
@@ -30,19 +34,45 @@ class Sample:
     ignore: np.ndarray
     labeled_class_ids: tuple[int, ...]
     size_hw: tuple[int, int] | None = None
+    annotated_areas_px: np.ndarray | None = None
+    image_id: Id | None = None
 
     def __len__(self) -> int:
         return len(self.class_ids)
 
+    @property
+    def areas_px(self) -> np.ndarray:
+        """(N,) float64, by which COCO tells small from large: as annotated, or width x height."""
+        if self.annotated_areas_px is not None:
+            return self.annotated_areas_px
+        sides_px = self.boxes_xyxy_px[:, 2:] - self.boxes_xyxy_px[:, :2]
+        return sides_px.astype(np.float64).prod(axis=1)
+
+    def chosen(self, kept: np.ndarray) -> "Sample":
+        """Return the sample with these boxes alone. kept: (N,) bool."""
+        areas_px = self.annotated_areas_px
+        return replace(
+            self,
+            boxes_xyxy_px=self.boxes_xyxy_px[kept],
+            class_ids=self.class_ids[kept],
+            ignore=self.ignore[kept],
+            annotated_areas_px=None if areas_px is None else areas_px[kept],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Samples with one meaning of class ids. class_names: index = class id, 0 is the background."""
+    """Samples with one meaning of class ids. class_names: index = class id, 0 is the background.
+
+    category_ids: by class name, the number or text by which the annotation file names the class;
+    empty if the format has none, or there are several files.
+    """
 
     name: str
     class_names: tuple[str, ...]
     samples: tuple[Sample, ...]
     report: Report = field(default_factory=Report)
+    category_ids: Mapping[str, Id] = field(default_factory=dict)
 
     @property
     def num_boxes(self) -> int:
@@ -58,11 +88,9 @@ def make_sample(
 ) -> Sample:
     """boxes: (xyxy in pixels, class id, ignore) of each."""
     rows = list(boxes)
-    with np.errstate(over="ignore"):  # becomes infinite, and `cleaned` drops it
-        boxes_xyxy_px = np.array([row[0] for row in rows], np.float64).astype(np.float32)
     return Sample(
         image_path,
-        boxes_xyxy_px.reshape(-1, 4),
+        np.array([row[0] for row in rows], np.float64).reshape(-1, 4),
         np.array([row[1] for row in rows], np.int64),
         np.array([row[2] for row in rows], bool),
         tuple(sorted(set(labeled_class_ids))),
@@ -72,15 +100,12 @@ def make_sample(
 
 def xyxy_from_xywh(values: Any) -> tuple[float, float, float, float]:
     """A box as JSON or text gives it; raises TypeError or ValueError where it is not 4 numbers."""
+    if isinstance(values, str):  # whose digits would be taken for numbers
+        raise TypeError(f"{values!r:.40} is text")
     x, y, width, height = map(float, values)
     return x, y, x + width, y + height
 
 
 def annotation_text(path: Path) -> str:
     """The file's text. Raises InputError where it cannot be read or is no text."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from None
-    except UnicodeDecodeError:
-        raise InputError(f"cannot read {path}: expected an annotation in UTF-8 text") from None
+    return read_text(path, "the annotation", MAX_ANNOTATION_BYTES)

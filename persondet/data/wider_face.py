@@ -19,6 +19,7 @@ from persondet.errors import InputError
 
 _INVALID = 7  # column of the flag that annotators set on faces too poor to use
 _COLUMNS = 10
+_LARGEST = 2**31  # of a number; a much larger one is no float either
 
 
 def read_wider_face(path: Path, images_root: Path, class_name: str = "head") -> DataSet:
@@ -38,7 +39,7 @@ def _sample(path: Path, lines: list[str], at: int, images_root: Path) -> tuple[S
     """The picture whose name is lines[at], and where the next one begins."""
     name = lines[at]
     count = lines[at + 1] if at + 1 < len(lines) else "the end of the file"
-    if not count.isdecimal():
+    if not count.isdecimal() or len(count) > 9:
         raise InputError(
             f"{path}, line {at + 2}: expected the number of faces of {name[:60]!r} "
             f"(WIDER FACE's wider_face_split text), found {count[:60]!r}"
@@ -57,7 +58,7 @@ def _numbers(path: Path, lines: list[str], at: int) -> list[int]:
         numbers = [int(word) for word in found.split()]
     except ValueError:
         numbers = []
-    if len(numbers) != _COLUMNS:
+    if len(numbers) != _COLUMNS or max(map(abs, numbers)) > _LARGEST:
         raise InputError(
             f"{path}, line {at + 1}: expected {_COLUMNS} whole numbers, found {found[:60]!r}"
         )

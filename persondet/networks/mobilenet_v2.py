@@ -1,5 +1,6 @@
 """SSD detectors on a MobileNetV2 backbone: f38, f38-person, f19 and ssdlite-mb2-person."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from torch import nn
@@ -85,7 +86,9 @@ def mobilenet_v2_ssd(spec: DetectorSpec) -> SSD:
     check_levels(spec, len(family.taps) + len(family.extras), family.taps[0].stride)
     if int(16 * spec.width_mult) < 1:
         raise InputError(f"width multiplier {spec.width_mult:g} leaves layers without channels")
-    base_net = _backbone(family.backbone, spec.width_mult, spec.input_size_hw)
+    activation = spec.backbone_activation or family.backbone.activation
+    style = dataclasses.replace(family.backbone, activation=activation)
+    base_net = _backbone(style, spec.width_mult, spec.input_size_hw)
     channels = [_tap_channels(base_net, tap) for tap in family.taps]
     extras = nn.ModuleList()
     for index, (out_channels, ratio) in enumerate(family.extras):

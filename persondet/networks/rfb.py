@@ -73,6 +73,7 @@ class ReceptiveFieldBlock(nn.Module):
 
 def rfb_tiny_ssd(spec: DetectorSpec) -> SSD:
     width = BASE_WIDTHS[spec.network]
+    zoo.with_backbone_activation(spec, spec.backbone_activation)  # raises: it has one only
     check_levels(spec, len(_TAPS) + 1, _TAPS[0].stride)
     channels = [4 * width, 8 * width, 16 * width, 16 * width]
     return SSD(

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from persondet.boxes import area, iou_matrix
+from persondet.training.rules import AugmentRule
 
 _CROP_MIN_IOUS = (None, 0.1, 0.3, 0.5, 0.7, 0.9)  # Liu et al. 2016, section 2.2
 _CROP_TRIES = 50
@@ -27,25 +28,6 @@ class Example:
     boxes_xyxy_px: np.ndarray
     class_ids: np.ndarray
     ignore: np.ndarray
-
-
-@dataclass(frozen=True)
-class AugmentRule:
-    """Probabilities of each augmentation, and how far it goes.
-
-    zoom: crops around an annotated box, so large that the box's shorter side comes to
-    zoom_side_px at network scale: small heads become learnable. mosaic: four pictures in one, each
-    half as large: for crowds of small ones (Bochkovskiy et al. 2020, section 3.3).
-    """
-
-    photometric: float = 0.8
-    expand: float = 0.3
-    max_expand: float = 3.0
-    crop: float = 0.5
-    zoom: float = 0.3
-    zoom_side_px: tuple[float, float] = (16.0, 80.0)
-    mirror: float = 0.5
-    mosaic: float = 0.0
 
 
 NO_AUGMENTATION = AugmentRule(photometric=0, expand=0, crop=0, zoom=0, mirror=0)

@@ -1,15 +1,20 @@
 """What a training run is made of; stored in the checkpoint, read from TOML."""
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from persondet.errors import InputError
-from persondet.training.augment import AugmentRule
-from persondet.training.losses import CLASSIFICATION_LOSSES, LOCALISATION_LOSSES, LossRule
-from persondet.training.targets import MatchRule
+from persondet.files import read_toml
+from persondet.training.rules import (
+    CLASSIFICATION_LOSSES,
+    LOCALISATION_LOSSES,
+    AugmentRule,
+    LossRule,
+    MatchRule,
+)
+from persondet.wording import shown
 
 SCHEDULES = ("cosine", "steps")
 
@@ -95,12 +100,26 @@ def config_to_dict(config: TrainConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def unusual_keys(config: TrainConfig) -> dict[str, Any]:
+    """The keys whose values are not the specification's, `section.key` inside of a section."""
+    default = _flat(config_to_dict(TrainConfig()))
+    given = _flat(config_to_dict(config))
+    return {key: value for key, value in given.items() if value != default[key]}
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": item for name, item in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A TOML file as plain values. Raises InputError where it is none."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"cannot read the configuration {path}: {error}") from None
+    return read_toml(path, "the configuration")
 
 
 def _build(kind: type, values: Any, where: str) -> Any:
@@ -122,12 +141,12 @@ def _build(kind: type, values: Any, where: str) -> Any:
 def _converted(name: str, value: Any, default: Any) -> Any:
     """The value in the default's type; whole numbers are good floats, lists good tuples."""
     if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(float(item) for item in value)
+        return tuple(_converted(f"an item of {name}", item, 0.0) for item in value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(default):
         raise InputError(
-            f"invalid training configuration: {name} is {value!r}, expected a "
+            f"invalid training configuration: {name} is {shown(value)}, expected a "
             f"{type(default).__name__}"
         )
     return value

@@ -107,7 +107,8 @@ class TrainingExamples(Dataset):
 
 def _read(sample: Sample) -> Example:
     image_rgb = read_image_rgb(sample.image_path)
-    return Example(image_rgb, sample.boxes_xyxy_px, sample.class_ids, sample.ignore)
+    boxes_xyxy_px = sample.boxes_xyxy_px.astype(np.float32)
+    return Example(image_rgb, boxes_xyxy_px, sample.class_ids, sample.ignore)
 
 
 class EpochSampler(Sampler):

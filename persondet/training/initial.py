@@ -1,19 +1,26 @@
 """What a run starts from: ImageNet weights, another detector's, or an own checkpoint."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from persondet.checkpoint import float_tensors
+from persondet.checkpoint_file import read_checkpoint_file
 from persondet.errors import InputError
 from persondet.networks.ssd import SSD
+from persondet.state_dict import largest_table
+from persondet.training.folded_npz import read_folded
 from persondet.wording import counted
 
 # torchvision's MobileNetV2 keeps its layers in `features`, block by block as base_net does, with
 # one more Sequential around each convolution-norm pair.
 _BLOCKS = range(1, 18)
+_STEM = "0.0.weight"  # the name of the first convolution in a backbone
 
 
 def start_from_checkpoint(network: SSD, weights: Mapping[str, Tensor]) -> list[str]:
@@ -50,34 +57,75 @@ def favour_background(network: SSD, prior: float = 0.01) -> None:
 
 
 def start_from_imagenet(network: SSD, path: Path, images: Tensor) -> list[str]:
-    """Fill a MobileNetV2 backbone from ImageNet weights; heads and extras keep what they have.
+    """Fill the backbone from ImageNet weights; heads and extras keep what they have.
 
-    path: an .npz with batch norm folded (`features.<i>...weight_int8`, `.scale`, `.bias`), or
-    torchvision's mobilenet_v2 state_dict. images: (N, 3, H, W) normalised, real: batch norm that
-    was folded away is put back so that the backbone computes the same on them.
-    Raises InputError where the file does not hold such a network of this width.
+    path: an .npz with batch norm folded (`features.<i>...weight_int8`, `.scale`, `.bias`),
+    torchvision's mobilenet_v2 state_dict, or a backbone alone under the names that it has here,
+    without or with what stands before them (`0.0.weight`, `features.0.0.weight`,
+    `base_net.0.0.weight`). images: (N, 3, H, W) normalised, real: batch norm that was folded away
+    is put back so that the backbone computes the same on them.
+    Raises InputError when the file does not hold such a backbone of this width.
     """
     if path.suffix == ".npz":
-        _fill_folded(network, _read_npz(path), images)
+        _fill_folded(network, path, images)
         pictures = counted(len(images), "picture")
         return [f"backbone from {path.name}, batch norm restored on {pictures}"]
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    renamed = {
-        ours: state[theirs] for ours, theirs in _torchvision_names(network) if theirs in state
-    }
+    table = largest_table(path, read_checkpoint_file(path))
+    prefix = _backbone_prefix(table) or ""
+    renamed = _under_our_names(network, float_tensors(path, _without(prefix, table)))
+    own = {name: value for name, value in network.state_dict().items() if _is_backbone(name)}
+    fitting = sum(renamed[n].shape == own[n].shape for n in own.keys() & renamed)
+    if fitting < len(own) / 2:
+        raise InputError(
+            f"{path} holds another backbone than this network's: of {len(own)} tensors, {fitting} "
+            "fit in name and shape; only the same network and width can start from it"
+        )
     return [f"backbone from {path.name}", *start_from_checkpoint(network, renamed)]
 
 
 def is_imagenet_backbone(path: Path) -> bool:
-    """Whether `start_from_imagenet` is for this file. One that cannot be read is not: who reads
+    """True if `start_from_imagenet` is for this file. One that cannot be read is not: who reads
     checkpoints explains better what is wrong with it."""
     if path.suffix == ".npz":
         return True
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a damaged pickle can make the reader raise anything
+        content = read_checkpoint_file(path)
+        return isinstance(content, Mapping) and (
+            _backbone_prefix(largest_table(path, content)) is not None
+        )
+    except InputError:
         return False
-    return isinstance(state, Mapping) and any(str(key).startswith("features.") for key in state)
+
+
+def _backbone_prefix(table: Mapping[Any, Any]) -> str | None:
+    """What stands before the names of a backbone that is alone in the table; None otherwise."""
+    names = [name for name in table if isinstance(name, str)]
+    if any("classification_headers." in name for name in names):
+        return None
+    stems = (name.removesuffix(_STEM) for name in names if name.endswith(_STEM))
+    alone = (stem for stem in stems if re.search(r"(^|\.)((features|base_net)\.)?$", stem))
+    return next(alone, None)
+
+
+def _without(prefix: str, table: Mapping[Any, Any]) -> dict[str, Any]:
+    named = {name: value for name, value in table.items() if isinstance(name, str)}
+    return {n.removeprefix(prefix): value for n, value in named.items() if n.startswith(prefix)}
+
+
+def _under_our_names(network: SSD, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The backbone's tensors, from torchvision's names or from those that they have here."""
+    theirs = {
+        our_name: weights[name]
+        for our_name, their_name in _torchvision_names(network)
+        if (name := their_name.removeprefix("features.")) in weights
+    }
+    ours = {f"base_net.{name}": value for name, value in weights.items()}
+    own = network.state_dict().keys()
+    return max((theirs, ours), key=lambda renamed: len(own & renamed))
+
+
+def _is_backbone(name: str) -> bool:
+    return name.startswith("base_net.") and not name.endswith("num_batches_tracked")
 
 
 def _conv_norm_names(network: SSD) -> list[tuple[str, str, str, str]]:
@@ -105,28 +153,8 @@ def _torchvision_names(network: SSD) -> list[tuple[str, str]]:
     return names
 
 
-def _read_npz(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Convolutions by name: weight (O, I, H, W) and bias (O,), float32."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = [n.removesuffix(".weight_int8") for n in archive if n.endswith(".weight_int8")]
-            return {
-                name: (
-                    archive[f"{name}.weight_int8"]
-                    * archive[f"{name}.scale"].reshape(-1, 1, 1, 1).astype(np.float32),
-                    archive[f"{name}.bias"].astype(np.float32),
-                )
-                for name in names
-                if name.startswith("features.")
-            }
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"cannot read the weights {path}: {error}") from None
-
-
 @torch.no_grad()
-def _fill_folded(
-    network: SSD, folded: Mapping[str, tuple[np.ndarray, np.ndarray]], images: Tensor
-) -> None:
+def _fill_folded(network: SSD, path: Path, images: Tensor) -> None:
     """Weights, and norms that undo themselves: y = x + folded bias on these images.
 
     Before each norm runs, its statistics are taken from what comes in, and its scale and shift are
@@ -134,18 +162,20 @@ def _fill_folded(
     already set.
     """
     modules = dict(network.named_modules())
+    pairs = _conv_norm_names(network)
+    if not all(
+        name in modules for our_conv, our_norm, *_ in pairs for name in (our_conv, our_norm)
+    ):
+        raise InputError(
+            f"{path.name} is for a MobileNetV2, and this network has another backbone; start from "
+            "a checkpoint of it, or from random weights"
+        )
+    folded = read_folded(path, _folded_shapes(network))
     hooks = []
-    for our_conv, our_norm, their_conv, _ in _conv_norm_names(network):
-        if their_conv not in folded:
-            raise InputError(f"the weights to start from lack {their_conv}")
+    for our_conv, our_norm, their_conv, _ in pairs:
         weight, bias = folded[their_conv]
         conv, norm = modules[our_conv], modules[our_norm]
         assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        if conv.weight.shape != weight.shape:
-            raise InputError(
-                f"{their_conv} has shape {weight.shape}, the network's {our_conv} "
-                f"{tuple(conv.weight.shape)}; only width 1.0 can start from it"
-            )
         conv.weight.copy_(torch.from_numpy(weight))
         hooks.append(norm.register_forward_pre_hook(_restore(torch.from_numpy(bias))))
     training = network.training
@@ -154,6 +184,15 @@ def _fill_folded(
     network.train(training)
     for hook in hooks:
         hook.remove()
+
+
+def _folded_shapes(network: SSD) -> dict[str, tuple[int, ...]]:
+    """The shape of each convolution of the backbone, by its name in the file."""
+    state = network.state_dict()
+    return {
+        their_conv: tuple(state[f"{our_conv}.weight"].shape)
+        for our_conv, _, their_conv, _ in _conv_norm_names(network)
+    }
 
 
 def _restore(bias: Tensor):

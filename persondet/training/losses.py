@@ -1,37 +1,14 @@
 """The two losses: where (smooth L1 or GIoU, on positives) and what (focal, or cross entropy)."""
 
-from dataclasses import dataclass
-
 import torch
 from torch.nn import functional as F
 
+from persondet.training.rules import LossRule
 from persondet.training.targets import IGNORE_LABEL
 
-CLASSIFICATION_LOSSES = ("focal", "cross-entropy")
-LOCALISATION_LOSSES = ("smooth-l1", "giou")
 _MAX_LOG_SIDE = (
     4.0  # a predicted side of more than e**4 anchors is taken for that: exp stays finite
 )
-
-
-@dataclass(frozen=True)
-class LossRule:
-    """What counts as wrong, and how much.
-
-    classification: "focal" (Lin et al. 2017; gamma 2, alpha 0.25) or "cross-entropy" with hard
-    negative mining, negatives to positives `negatives_ratio` (Liu et al. 2016: 3).
-    localisation: "smooth-l1" of the offsets, or "giou", 1 minus the generalised IoU (Rezatofighi et
-    al. 2019), which takes the four numbers of a box together, as the evaluation does. It counts
-    localisation_weight times. distillation_weight: of what a teacher adds, where there is one.
-    """
-
-    classification: str = "focal"
-    gamma: float = 2.0
-    alpha: float = 0.25
-    negatives_ratio: int = 3
-    localisation: str = "smooth-l1"
-    localisation_weight: float = 1.0
-    distillation_weight: float = 1.0
 
 
 def detection_losses(

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from persondet.checkpoint import checkpoint_bytes, load_checkpoint
+from persondet.files import read_json
 from persondet.sidecar import check_destination, publishing, sha256_of
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("destination", type=Path)
     parser.add_argument("--record", type=Path, required=True, help="JSON: see `pack`.")
     arguments = parser.parse_args()
-    record = json.loads(arguments.record.read_text(encoding="utf-8"))
+    record = read_json(arguments.record, "the record")
     digest = pack(arguments.source, arguments.destination, record)
     print(f"{arguments.destination}: {arguments.destination.stat().st_size:,} bytes, {digest}")
 

@@ -1,22 +1,10 @@
 """Which anchor learns what: SSD matching (Liu et al. 2016, section 2.2) and the box code."""
 
-from dataclasses import dataclass
-
 import torch
 
+from persondet.training.rules import MatchRule
+
 IGNORE_LABEL = -1
-
-
-@dataclass(frozen=True)
-class MatchRule:
-    """iou: an anchor whose best box overlaps less is background (0.35 heads, 0.3 persons).
-
-    ignore_iou: an anchor that overlaps an ignored box at least this much, and no learnt one, learns
-    nothing.
-    """
-
-    iou: float = 0.35
-    ignore_iou: float = 0.35
 
 
 def iou_matrix(a_xyxy: torch.Tensor, b_xyxy: torch.Tensor) -> torch.Tensor:

@@ -13,37 +13,60 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from persondet.checkpoint import save_checkpoint
+from persondet.checkpoint import checkpoint_bytes
 from persondet.data.samples import DataSet
 from persondet.errors import InputError, PersondetError
 from persondet.networks.ssd import SSD
-from persondet.sidecar import replacing
+from persondet.sidecar import publishing, replacing
 from persondet.spec import DetectorSpec, spec_to_json
 from persondet.training.config import TrainConfig, config_to_dict
 from persondet.training.distillation import Teacher
 from persondet.training.examples import Batch, normalised, training_loader
 from persondet.training.losses import detection_losses
+from persondet.training.run_folder import (
+    BEST_FILE,
+    CONFIG_FILE,
+    LAST_FILE,
+    LOG_FILE,
+    STATE_FILE,
+    check_run_folder,
+)
 from persondet.training.state import MovingAverage, learning_rate, optimizer_for
+from persondet.training.state_file import check_like, read_state
 
 # A network in eval mode to figures; "score" is what best.pth is chosen by, larger is better.
 Evaluator = Callable[[nn.Module], Mapping[str, float]]
-STATE_FILE, LAST_FILE, BEST_FILE, LOG_FILE = "state.pt", "last.pth", "best.pth", "log.jsonl"
-_STATE_KEYS = {"network", "average", "average_updates", "optimizer", "scaler", "progress"} | {
-    "config",
-    "spec",
-    "learnt_from",
-}
 
 
 @dataclass
 class Progress:
-    """Where a run stands. step: of the whole run; skipped: batches of the epoch already learnt."""
+    """Where a run stands.
+
+    epoch: epochs that have ended. batch: batches of the next epoch that are learnt already.
+    step: batches of the whole run. best_epoch: the epoch of best_score, counted from 1; 0: none.
+    """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     best_score: float = -math.inf
-    best_epoch: int = -1
+    best_epoch: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of a run, for who shows its progress.
+
+    epoch: counted from 1. step: steps of the run so far, of `steps`. loss: mean of the epoch so
+    far. images_per_s: of all processes, in the epoch so far.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    images_per_s: float
 
 
 @dataclass(frozen=True)
@@ -64,7 +87,7 @@ class Run:
     shard: int = 0
     shards: int = 1
     report: Callable[[Mapping[str, Any]], None] = lambda record: None
-    on_step: Callable[[], None] = lambda: None
+    on_step: Callable[[Step], None] = lambda step: None
     stop: Callable[[], bool] = field(default=lambda: False)
     origin: Mapping[str, Any] = field(default_factory=dict)
     teacher: Teacher | None = None
@@ -74,7 +97,8 @@ def train(run: Run, network: SSD, *, resume: bool = False) -> Progress:
     """Train until the last epoch, the patience or `run.stop` ends it; returns where it stands.
 
     `run.stop` is asked after each step, so that what resumes goes on with the same losses. Writes
-    into the folder: state.pt (to resume), last.pth and best.pth (the moving average), log.jsonl.
+    into the folder: config.json, state.pt (to resume), last.pth and best.pth (the moving average),
+    log.jsonl; nothing if resuming is refused.
     Raises PersondetError where a loss is not finite, naming the batch's pictures, and where a
     process that reads pictures dies; InputError where there is nothing to resume.
     """
@@ -91,6 +115,31 @@ def train(run: Run, network: SSD, *, resume: bool = False) -> Progress:
             f"--workers or --batch-size. --resume goes on from {run.folder / STATE_FILE}"
         ) from error
     return trainer.progress
+
+
+class _Seen:
+    """The losses and the rate of what an epoch has learnt so far in this process."""
+
+    def __init__(self, sums: list[float], shards: int) -> None:
+        self._sums = sums
+        self._shards = shards
+        self._batches = 0
+        self._images = 0
+        self._started = time.perf_counter()
+
+    def add(self, losses: tuple[float, ...], images: int) -> None:
+        self._sums = [total + loss for total, loss in zip(self._sums, losses, strict=True)]
+        self._batches += 1
+        self._images += images
+
+    @property
+    def means(self) -> list[float]:
+        return [total / max(1, self._batches) for total in self._sums]
+
+    @property
+    def images_per_s(self) -> float:
+        seconds = time.perf_counter() - self._started
+        return self._images * self._shards / max(seconds, 1e-9)
 
 
 class Trainer:
@@ -127,16 +176,18 @@ class Trainer:
 
     def run_epochs(self) -> None:
         config = self.run.config
+        self._write_config()
         while self.progress.epoch < config.epochs:
             record = self._epoch()
             if record is None:  # asked to stop in the middle
                 self.save()
                 return
-            self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
+            self.progress.epoch += 1
+            self.progress.batch = 0
             record |= self._validation()
             self._log(record)
             self.save()
-            waited = self.progress.epoch - 1 - self.progress.best_epoch
+            waited = self.progress.epoch - self.progress.best_epoch
             if config.patience and self.run.evaluate and waited >= config.patience:
                 return
 
@@ -148,26 +199,32 @@ class Trainer:
         sampler.skip = progress.batch * (self.loader.batch_size or 1)  # type: ignore[attr-defined]
         self.network.train()
         self.frozen.eval()
-        started, sums, batches, pictures = time.perf_counter(), [0.0] * len(self.loss_names), 0, 0
+        seen = _Seen([0.0] * len(self.loss_names), self.run.shards)
         for batch in self.loader:
-            losses = self.learn(batch)
-            sums = [total + loss for total, loss in zip(sums, losses, strict=True)]
-            batches, pictures = batches + 1, pictures + len(batch.names)
-            progress.batch, progress.step = progress.batch + 1, progress.step + 1
-            self.run.on_step()
+            seen.add(self.learn(batch), len(batch.names))
+            progress.batch += 1
+            progress.step += 1
+            self.run.on_step(self._step(seen))
             if self._asked_to_stop():
                 return None
-        seconds = time.perf_counter() - started
         return {
-            "epoch": progress.epoch,
+            "epoch": progress.epoch + 1,
             "step": progress.step,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            **{
-                name: total / max(1, batches)
-                for name, total in zip(self.loss_names, sums, strict=True)
-            },
-            "images_per_s": pictures * self.run.shards / max(seconds, 1e-9),
+            **dict(zip(self.loss_names, seen.means, strict=True)),
+            "images_per_s": seen.images_per_s,
         }
+
+    def _step(self, seen: "_Seen") -> Step:
+        config = self.run.config
+        return Step(
+            epoch=self.progress.epoch + 1,
+            epochs=config.epochs,
+            step=self.progress.step,
+            steps=config.epochs * len(self.loader),
+            loss=sum(seen.means),
+            images_per_s=seen.images_per_s,
+        )
 
     def _asked_to_stop(self) -> bool:
         """Alike in all processes: one that went on alone would wait for the others for ever."""
@@ -205,7 +262,7 @@ class Trainer:
             values = ", ".join(str(each.item()) for each in losses)
             raise PersondetError(
                 f"the loss is not finite ({values}) at epoch "
-                f"{self.progress.epoch}, batch {self.progress.batch}, pictures "
+                f"{self.progress.epoch + 1}, batch {self.progress.batch + 1}, images "
                 f"{', '.join(batch.names[:8])}; lower the learning rate or look at these "
                 f"annotations. {self.run.folder / STATE_FILE} holds the last good state"
             )
@@ -227,7 +284,8 @@ class Trainer:
             return {}
         figures = dict(self.run.evaluate(self.averaged.eval()))
         if figures["score"] > progress.best_score:
-            progress.best_score, progress.best_epoch = figures["score"], progress.epoch - 1
+            progress.best_score = figures["score"]
+            progress.best_epoch = progress.epoch
             spec = self.run.spec
             if threshold := figures.get("best_threshold"):
                 spec = replace(spec, score_threshold=threshold)
@@ -240,7 +298,20 @@ class Trainer:
             "config": config_to_dict(self.run.config),
             "epoch": self.progress.epoch,
         }
-        save_checkpoint(self.run.folder / name, self.averaged, spec, training)
+        path = self.run.folder / name
+        with publishing() as publication:
+            file = publication.file(path)
+            file.write_bytes(checkpoint_bytes(self.averaged, spec, training))
+            publication.describe(
+                path, step="train", inputs=[], spec=spec, packages=["torch"], details=training
+            )
+
+    def _write_config(self) -> None:
+        if self.run.shard != 0:
+            return
+        record = {**self.run.origin, "config": config_to_dict(self.run.config)}
+        with replacing(self.run.folder / CONFIG_FILE) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
     def _log(self, record: Mapping[str, Any]) -> None:
         if self.run.shard != 0:
@@ -250,27 +321,30 @@ class Trainer:
             file.write(json.dumps(record) + "\n")
 
     def save(self) -> None:
-        """last.pth and what resuming needs; both whole or not at all."""
+        """last.pth and what resuming needs; both whole or not at all.
+
+        Each holds the checksums of its own content, so that no kill leaves one without them.
+        """
         if self.run.shard != 0:
             return
         self._save_checkpoint(LAST_FILE, self.run.spec)
         buffer = io.BytesIO()
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.network.state_dict() if self.average else {},
-                "average_updates": self.average.updates if self.average else 0,
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "progress": vars(self.progress),
-                "config": json.dumps(config_to_dict(self.run.config)),
-                "spec": spec_to_json(self.run.spec),
-                "learnt_from": self._learnt_from,
-            },
-            buffer,
-        )
+        torch.save(self._state(), buffer)
         with replacing(self.run.folder / STATE_FILE) as temporary:
             temporary.write_bytes(buffer.getbuffer())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict() if self.average else {},
+            "average_updates": self.average.updates if self.average else 0,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "progress": vars(self.progress),
+            "config": json.dumps(config_to_dict(self.run.config)),
+            "spec": spec_to_json(self.run.spec),
+            "learnt_from": self._learnt_from,
+        }
 
     @property
     def _learnt_from(self) -> str:
@@ -280,9 +354,8 @@ class Trainer:
 
     def load(self) -> None:
         path = self.run.folder / STATE_FILE
-        if not path.exists():
-            raise InputError(f"nothing to resume: {path} does not exist")
-        state = _read_state(path, self.run.device)
+        check_run_folder(self.run.folder, resume=True, overwrite=False)
+        state = read_state(path)
         given = {
             "configuration": json.dumps(config_to_dict(self.run.config)),
             "network or other anchors": spec_to_json(self.run.spec),
@@ -294,25 +367,14 @@ class Trainer:
                     f"{path} was made with another {what}; resume with the same one, or start "
                     "anew in another folder"
                 )
+        groups = self.optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        check_like(path, state, own=self._state(), parameters=parameters)
         self.network.load_state_dict(state["network"])
         if self.average:
             self.average.network.load_state_dict(state["average"])
             self.average.updates = state["average_updates"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
-
-
-def _read_state(path: Path, device: str) -> dict[str, Any]:
-    """What `Trainer.save` wrote. Raises InputError where the file is damaged or another kind."""
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        missing = _STATE_KEYS - set(state)
-    except Exception as error:  # a damaged pickle can make the reader raise anything
-        raise InputError(
-            f"cannot resume from {path}: it is damaged or no training state "
-            f"({type(error).__name__}); start anew, from last.pth with --init"
-        ) from None
-    if missing:
-        raise InputError(f"cannot resume from {path}: it lacks {', '.join(sorted(missing))}")
-    return state

@@ -6,18 +6,20 @@ CRCs, which the loader accepts as well.
 """
 
 import io
-import json
 import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from persondet.errors import InputError
+from persondet.files import parse_json, zip_entries
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., name length, extra length
+_MAX_ENTRIES = 1000  # real files have 4 to 10; one for each cached graph may be added
 _MODEL_HEADER = struct.Struct("<2sHH")  # D5 0A, major, minor
 _REMEDY = "convert the ONNX again with `persondet convert`"
 
@@ -110,12 +112,30 @@ def _entry_infos(path: Path, data: bytes) -> list[zipfile.ZipInfo]:
             f"{_REMEDY}"
         )
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return archive.infolist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        infos = zip_entries(io.BytesIO(data))
+    except (zipfile.BadZipFile, OSError) as error:
         raise InputError(
             f"{path} is a truncated or damaged DLC ({error}); copy it again or {_REMEDY}"
         ) from None
+    if problem := _entries_problem(infos, len(data)):
+        raise InputError(f"{path} is a damaged DLC: {problem}; copy it again or {_REMEDY}")
+    return infos
+
+
+def _entries_problem(infos: Sequence[zipfile.ZipInfo], size: int) -> str | None:
+    """Return what makes the entries a trap: too many, two of a name, or more than the file holds.
+
+    Entries are stored, and those of a real file lie beside each other.
+    """
+    if len(infos) > _MAX_ENTRIES:
+        return f"it has {len(infos)} entries, expected at most {_MAX_ENTRIES}"
+    if len({info.filename for info in infos}) < len(infos):
+        return "two of its entries have the same name"
+    stored = (info for info in infos if info.compress_type == zipfile.ZIP_STORED)
+    claimed = sum(info.file_size for info in stored)
+    if claimed > size:
+        return f"its entries claim {claimed:,} bytes, the file has {size:,}"
+    return None
 
 
 def _stored_bytes(path: Path, data: bytes, info: zipfile.ZipInfo) -> bytes:
@@ -167,7 +187,7 @@ def _metadata(path: Path, entries: dict[str, bytes]) -> dict[str, Any]:
             metadata |= {key.strip(): value.strip() for key, _, value in lines}
             continue
         try:
-            metadata[name] = json.loads(text.rstrip("\0"))
+            metadata[name] = parse_json(text.rstrip("\0"))
         except ValueError:
             raise InputError(
                 f"{path} is a damaged DLC: its entry `{name}` is not JSON; {_REMEDY}"

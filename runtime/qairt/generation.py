@@ -51,15 +51,15 @@ class Loader:
 class Origin:
     """generation: `SNPE 1.x`, `SNPE 2.x`, `QAIRT`; version: of the SDK that wrote it.
 
-    runtimes: software; processors: what a runtime that loads it can run it on. notes: what else
-    may hinder it.
+    is_quantized: None when it is not known. runtimes: software; processors: what a runtime that
+    loads it can run it on, empty when is_quantized is None. notes: what else may hinder it.
     """
 
     generation: str
     version: str | None
     model_format: str
     steps: tuple[Step, ...]
-    is_quantized: bool
+    is_quantized: bool | None
     runtimes: tuple[Loader, ...]
     processors: tuple[Loader, ...]
     notes: tuple[str, ...] = ()
@@ -72,10 +72,10 @@ class Origin:
 
 
 def origin_of(container: DlcContainer, *, is_quantized: bool | None = None) -> Origin:
-    """is_quantized: what the graph says; None to go by the record of a quantizer's run."""
+    """is_quantized: what the graph or its sidecar says; None to go by the record of the tools."""
     steps = tuple(_steps(container.metadata))
     if is_quantized is None:
-        is_quantized = any("quant" in step.tool for step in steps)
+        is_quantized = _quantized_by_record(steps)
     version = next((step.version for step in steps if step.version), None)
     return Origin(
         container.generation,
@@ -85,8 +85,17 @@ def origin_of(container: DlcContainer, *, is_quantized: bool | None = None) -> O
         is_quantized,
         tuple(_runtimes(container, version)),
         tuple(_processors(container.generation == "SNPE 1.x", is_quantized)),
-        tuple(_notes(container)),
+        tuple(_notes(container, is_quantized)),
     )
+
+
+def _quantized_by_record(steps: Iterable[Step]) -> bool | None:
+    """Return None when neither a quantizer nor a converter is named: QAIRT's libraries, which the
+    embedded toolchain drives, write quantized and float graphs under one name, `qnn-net-run`."""
+    tools = [step.tool for step in steps]
+    if any("quant" in tool for tool in tools):
+        return True
+    return False if any("convert" in tool or "-to-dlc" in tool for tool in tools) else None
 
 
 def _steps(metadata: Mapping[str, Any]) -> Iterator[Step]:
@@ -165,8 +174,10 @@ def _runtimes(container: DlcContainer, version: str | None) -> Iterable[Loader]:
     )
 
 
-def _processors(is_snpe_1: bool, is_quantized: bool) -> Iterable[Loader]:
+def _processors(is_snpe_1: bool, is_quantized: bool | None) -> Iterable[Loader]:
     """By the SDK's documentation: CPU and GPU take both kinds, DSP differs by generation."""
+    if is_quantized is None:
+        return ()
     if is_quantized:
         slower = "dequantized when loaded: a slower start, perhaps less accurate"
         return (
@@ -191,7 +202,12 @@ def _processors(is_snpe_1: bool, is_quantized: bool) -> Iterable[Loader]:
     )
 
 
-def _notes(container: DlcContainer) -> Iterator[str]:
+def _notes(container: DlcContainer, is_quantized: bool | None) -> Iterator[str]:
+    if is_quantized is None:
+        yield (
+            "its record does not say whether it is quantized, on which depends where it runs (a "
+            "DSP needs a quantized file)"
+        )
     if container.without_crc:
         yield (
             "its entries have no CRCs, as recent writers leave them; some SDK tools were seen to "

@@ -51,8 +51,7 @@ def library_folder() -> Path:
     if find_spec("onnxruntime_qnn") is None:
         raise InputError(
             "DLC files are read and run by Qualcomm's libraries, which are not installed: "
-            "pip install 'persondet[qairt]' (the wheel onnxruntime-qnn; Python 3.11 or newer on "
-            "Linux x86-64 or aarch64)"
+            f"pip install {abi.WHEEL} (Python 3.11 or newer on Linux x86-64 or aarch64)"
         )
     import onnxruntime_qnn
 

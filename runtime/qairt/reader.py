@@ -1,7 +1,5 @@
 """Reading a DLC: what Qualcomm's loader finds in it. No byte of the format is guessed."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from persondet.errors import InputError
@@ -10,11 +8,11 @@ from runtime.qairt import abi
 from runtime.qairt.container import DlcContainer, check_container
 from runtime.qairt.graph import DlcGraph, DlcOp, DlcTensor
 from runtime.qairt.loader import walk_dlc
+from runtime.qairt.probe import walk_in_child
 from runtime.qairt.structs import data_size_problem, op_from_struct, tensor_from_struct
 
 _DATA_ENTRY = "model.params.bin"
 _REMEDY = "copy it again or convert the ONNX again with `persondet convert`"
-_PROBE_TIMEOUT_S = 120.0
 
 
 def read_dlc(path: Path) -> DlcGraph:
@@ -72,7 +70,7 @@ def check_readable(path: Path) -> DlcContainer:
             "`persondet convert`"
         )
     if not _is_known(container.path):
-        _walk_in_child(container.path)
+        walk_in_child(container.path, _REMEDY)
     _check_data(container)
     return container
 
@@ -111,27 +109,3 @@ def _check_data(container: DlcContainer) -> None:
         problems.append(f"entry {_DATA_ENTRY} has {available:,} bytes, the graph needs {needed:,}")
     if problems:
         raise InputError(f"{container.path} is damaged: {problems[0]}; {_REMEDY}")
-
-
-def _walk_in_child(path: Path) -> None:
-    """Let a child process load the file, so that a crash of the loader is only the child's.
-
-    What the child finds wrong without crashing is found, and said, again in this process.
-    """
-    code = (
-        "import sys, pathlib; from runtime.qairt.loader import walk_dlc; "
-        "walk_dlc(pathlib.Path(sys.argv[1]), on_graph=id, on_tensor=id, on_op=id)"
-    )
-    argv = [sys.executable, "-P", "-c", code, str(path.absolute())]
-    try:
-        child = subprocess.run(argv, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        what = "keeps Qualcomm's loader busy without an end"
-    else:
-        if child.returncode >= 0:
-            return
-        what = f"crashes Qualcomm's loader (signal {-child.returncode})"
-    raise InputError(
-        f"{path} {what}: the file is damaged, or of a kind that this release does not know; "
-        f"{_REMEDY}"
-    )

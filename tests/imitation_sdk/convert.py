@@ -1,9 +1,10 @@
 """snpe-onnx-to-dlc and qairt-converter."""
 
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from imitation_sdk.command_line import Options, ToolError, path, python_command, word
 from imitation_sdk.dlc import NCHW_SUFFIX, write_dlc
@@ -28,6 +29,7 @@ def convert(tool: str, version: str, options: Options, *, saving: bool = True) -
     """Write the DLC. saving: False for the fault that says it did and does not."""
     import onnx
 
+    refuse_soc(options, _fail)
     source = path(options, "input_network")
     assert source is not None
     destination = path(options, "output_path") or source.with_suffix(".dlc")
@@ -75,7 +77,13 @@ def convert(tool: str, version: str, options: Options, *, saving: bool = True) -
         log("INFO", "INFO_WRITE_SUCCESS: ")
 
 
-def _fail(text: str) -> None:
+def refuse_soc(options: Options, fail: Callable[[str], NoReturn]) -> None:
+    """No log was found of a real tool that took a SoC: the table in it is empty."""
+    if "target_soc_model" in options:
+        fail(f"SOC model {word(options, 'target_soc_model')} is not supported.")
+
+
+def _fail(text: str) -> NoReturn:
     log("ERROR", f"Encountered Error: {text}")
     raise ToolError("", 255)
 

@@ -1,16 +1,18 @@
-"""The diagnostic log of snpe-net-run, and snpe-diagview, which prints it in two families of text.
+"""An imitation of snpe-net-run's diagnostic log and of snpe-diagview: two families of text, by logs
+of 2.9 and 2.37.
 
-The log itself is a binary format that nobody documents; this one is only read by this module.
+It cannot show that a real log is read, whose binary format nobody documents: this one is only read
+here. Its times are this machine's, shares for layers made up. It writes no CSV: of the newer format
+no file was seen, and nothing of ours reads either.
 """
 
-import csv
 import json
 import random
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from imitation_sdk.command_line import Options, ToolError, path, word
+from imitation_sdk.command_line import Options, ToolError, path
 from imitation_sdk.flags import numbers
 
 _MAGIC = b"\x7fSNPEDIAG\x00"
@@ -77,13 +79,11 @@ def diagview(version: str, options: Options, fault: str) -> None:
         raise ToolError(f"[ERROR] Unable to open input log {log}") from None
     if not content.startswith(_MAGIC):
         raise ToolError(f"[ERROR] {log} is not a diagnostic log")
+    if "output" in options:
+        raise ToolError("[ERROR] the imitation writes no CSV")
     record = json.loads(content.removeprefix(_MAGIC))
     lines = _new_text if numbers(version) >= _NEW_TEXT_SINCE else _old_text
     print("\n".join([*_header(record), *lines(record)]))
-    if saved := path(options, "output"):
-        rows = _csv_v2 if word(options, "csv_format_version") == "2" else _legacy_csv
-        with saved.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows(record))
 
 
 def _header(record: dict) -> Iterator[str]:
@@ -130,23 +130,3 @@ def _new_text(record: dict) -> Iterator[str]:
         for index, (name, value) in enumerate(layers)
     ]
     yield from _titled("Per-Layer Execution Times:", times)
-
-
-def _legacy_csv(record: dict) -> Iterator[tuple]:
-    """timestamp, message, idx, value, runtime; idx below 0: not a layer."""
-    messages = {f"{key.replace(' ', '_')}": value for key, value in record["create"].items()}
-    messages |= {f"Avg_{key.replace(' ', '_')}": each for key, each in record["execute"].items()}
-    for message, value in messages.items():
-        yield 1134456, message, -1, value, record["runtime"]
-    for index, (_, value) in enumerate(record["layers"]):
-        yield 1134456, "Avg_Layer_Time", index, value, record["runtime"]
-
-
-def _csv_v2(record: dict) -> Iterator[tuple]:
-    """Named columns; only four names are known, the others are (inferred)."""
-    yield ("Message Name", "Layer Id", "Layer Name", "Time", "Unit of Measurement", "Runtime")
-    runtime = record["runtime"]
-    for message, value in {**record["create"], **record["execute"]}.items():
-        yield message, "", "", value, "us", runtime
-    for index, (name, value) in enumerate(record["layers"]):
-        yield "Layer Time", index, name, value, record["unit"], runtime

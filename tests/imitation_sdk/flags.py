@@ -124,6 +124,7 @@ _DLC_QUANT = (
     _flag(
         "--use_adjusted_weights_quantizer",
         since=QAIRT,
+        until="2.42",
         warning="--use_adjusted_weights_quantizer is deprecated.",
     ),
     _flag("--use_symmetric_quantize_weights", until=QAIRT),
@@ -132,10 +133,10 @@ _DLC_QUANT = (
         since=QAIRT,
         warning=_renamed("--use_symmetric_quantize_weights", "--param_quantizer symmetric"),
     ),
-    _flag("--axis_quant", since="1.56", until="2.0"),
+    _flag("--axis_quant", since="1.56", until="2.22"),
     _flag(
         "--axis_quant",
-        since="2.0",
+        since="2.22",
         warning=_renamed("--axis_quant", "--use_per_channel_quantization"),
     ),
     _flag("--use_per_channel_quantization", since="2.0"),
@@ -361,6 +362,7 @@ _THROUGHPUT = (
         _flag(name, 1)
         for name in (
             *("--iterations", "--input_raw", "--json", "--fixed_fps", "--groupDuration"),
+            "--platform_options",
             *("--groupSleep", "--set_output_layers", "--set_output_tensors", "--model_name"),
         )
     ),

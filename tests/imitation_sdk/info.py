@@ -1,6 +1,11 @@
-"""snpe-dlc-info and qairt-dlc-info: tables of the DLC as its loader reads it."""
+"""An imitation of snpe-dlc-info and qairt-dlc-info: their tables, by outputs of 1.x, 2.5 and 2.2x.
 
-import csv
+It cannot show how a real tool counts: figures follow our reading of the DLC. A cache is named by
+its SoC, as the record that the imitation makes holds no more. It writes no CSV, which nothing of
+ours reads.
+"""
+
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -16,7 +21,12 @@ if TYPE_CHECKING:
 
 _HEADER = ("Id", "Name", "Type", "Inputs", "Outputs", "Out Dims", "Runtimes", "Parameters")
 _CONVOLUTIONS = ("Conv2d", "DepthWiseConv2d")
+_CACHE_HEADER = (
+    *("Cache Record Name", "SNPE Version", "Cache Version", "Identifier", "Information", "Graphs"),
+)
+_CACHE_ENTRY = "imitation.cache"  # of the imitation's snpe-dlc-graph-prepare
 _LETTERS = "A D G C"
+_GRAPHS_SINCE = (2, 20)  # seen of 2.2x
 _TYPES = {"float32": "Float_32", "ufixed8": "uFxp_8", "ufixed16": "uFxp_16", "uint8": "Uint_8"}
 
 
@@ -39,11 +49,11 @@ def info(version: str, options: Options) -> None:
     except PersondetError as error:
         raise ToolError(f"[ERROR] Failed to read {source}: {error}") from None
     is_2x = numbers(version) >= (2, 0)
+    if "save" in options:
+        raise ToolError("[ERROR] the imitation writes no CSV")
     rows = list(_rows(graph, is_2x))
-    for line in _text(source, graph, rows, commands, version):
-        print(line)
-    if saved := path(options, "save"):
-        _save_csv(saved, source, graph, rows, commands, version)
+    text = _text if numbers(version) >= _GRAPHS_SINCE else _older_text
+    print("\n".join(text(source, graph, rows, commands, version)))
 
 
 def _scaled(number: int) -> str:
@@ -165,22 +175,27 @@ def _encoding(encoding) -> str:
     )
 
 
-def _closing(graph: "DlcGraph", commands: dict[str, str], version: str) -> Iterator[str]:
-    at = numbers(version)
-    parameters = sum(_parameters(op, graph) for op in graph.ops)
-    macs = sum(_macs(op, graph) for op in graph.ops)
-    size = f"{4 * parameters / 2**20:.1f}"
-    sentence = "assuming single precision float"
-    if at >= (2, 25):
-        sentence += ". This does not represent the actual memory requirement for the model"
-    yield f"Total parameters: {parameters} ({size} MB {sentence})"
-    yield f"Total MACs per inference: {_scaled(macs)} (100%)"
+def _made_by(commands: dict[str, str]) -> Iterator[str]:
     yield f"Converter command: {commands.get('converter-command', 'N/A')}"
     yield f"Quantizer command: {commands.get('quantizer-command', 'N/A')}"
     yield f"DLC created with converter version: {commands.get('converter-version', 'N/A')}"
-    word = "Layers" if at < (2, 0) else "Ops"
-    yield f"{word} used by DLC: {', '.join(sorted({op.type for op in graph.ops}))}"
-    yield f"Est. Steady-State Memory Needed to Run: {float(size) + 1:.1f} MiB"
+
+
+def _totals(graph: "DlcGraph", sentence: str) -> Iterator[str]:
+    parameters = sum(_parameters(op, graph) for op in graph.ops)
+    macs = sum(_macs(op, graph) for op in graph.ops)
+    megabytes = f"{4 * parameters / 2**20:.1f}"
+    yield f"Total parameters: {parameters} ({megabytes} MB {sentence})"
+    yield f"Total MACs per inference: {_scaled(macs)} (100%)"
+
+
+def _ops(graph: "DlcGraph") -> str:
+    return ", ".join(sorted({op.type for op in graph.ops}))
+
+
+def _memory(graph: "DlcGraph") -> str:
+    parameters = sum(_parameters(op, graph) for op in graph.ops)
+    return f"Est. Steady-State Memory Needed to Run: {4 * parameters / 2**20 + 1:.1f} MiB"
 
 
 def _note(version: str) -> list[str]:
@@ -195,9 +210,10 @@ def _note(version: str) -> list[str]:
     ]
 
 
-def _text(
+def _older_text(
     source: Path, graph: "DlcGraph", rows: list[Row], commands: dict[str, str], version: str
 ) -> Iterator[str]:
+    """One graph, and how the file was made at the end."""
     yield f"DLC info for: {source.absolute()}"
     yield f"Model Version: {commands.get('model-version', 'N/A')}"
     yield f"Model Copyright:{commands.get('model-copyright', 'N/A')}"
@@ -205,26 +221,48 @@ def _text(
     yield from _note(version)
     for header, cells in _io_tables(graph, version):
         yield from _boxed(header, cells)
-    yield from _closing(graph, commands, version)
+    yield from _totals(graph, "assuming single precision float")
+    yield from _made_by(commands)
+    yield f"{'Layers' if numbers(version) < (2, 0) else 'Ops'} used by DLC: {_ops(graph)}"
+    yield _memory(graph)
 
 
-def _save_csv(
-    saved: Path,
-    source: Path,
-    graph: "DlcGraph",
-    rows: list[Row],
-    commands: dict[str, str],
-    version: str,
-) -> None:
-    with saved.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([f"DLC info for: {source.absolute()}"])
-        writer.writerow([f"Model Version: {commands.get('model-version', 'N/A')}"])
-        writer.writerow([f"Model Copyright:{commands.get('model-copyright', 'N/A')}"])
-        writer.writerow(_HEADER)
-        writer.writerows(_printed_rows(rows))
-        writer.writerows([line] for line in _note(version))
-        for header, cells in _io_tables(graph, version):
-            writer.writerow(header)
-            writer.writerows(cells)
-        writer.writerows([line] for line in _closing(graph, commands, version))
+def _text(
+    source: Path, graph: "DlcGraph", rows: list[Row], commands: dict[str, str], version: str
+) -> Iterator[str]:
+    """How the file was made first, then each of its graphs by name."""
+    yield f"DLC info of: {source.absolute()}"
+    yield " " * 100
+    yield f"Model Version: {commands.get('model-version', 'N/A')}"
+    yield f"Model Copyright:{commands.get('model-copyright', 'N/A')}"
+    yield from _made_by(commands)
+    table = list(_boxed(_HEADER, _printed_rows(rows)))
+    yield "=" * len(table[0])
+    yield f"Info of graph: {graph.name}"
+    yield from table
+    yield from _note(version)
+    for header, cells in _io_tables(graph, version):
+        yield from _boxed(header, cells)
+    yield from _totals(
+        graph,
+        "assuming single precision float. This does not represent the actual memory requirement "
+        "for the model. It provides a rough estimate of the contribution from the parameters 4xNo "
+        "of Params in bytes",
+    )
+    yield f"Ops used by Graph: {_ops(graph)}"
+    yield _memory(graph)
+    yield from _cache_table(json.loads(entries_of(source).get(_CACHE_ENTRY, b"{}")), graph)
+
+
+def _cache_table(record: dict, graph: "DlcGraph") -> Iterator[str]:
+    if not record:
+        return
+    level = record.get("optimization_level", "2 (default)")
+    rows = []
+    for index, soc in enumerate(record["socs"]):
+        name, about = f"backend.metadata{index}.htp", f"Graph Optimization Level: {level}"
+        rows.append(
+            (name, record["version"], "1", f"HTP_{soc}", about, f"Graph Name: {graph.name}")
+        )
+        rows.append((*[""] * (len(_CACHE_HEADER) - 1), "Total Subnets: 1"))
+    yield from ("", "Cache Info:", *_boxed(_CACHE_HEADER, rows))

@@ -1,4 +1,7 @@
-"""Input lists and raw tensors, as the contract's section 3 has them."""
+"""An imitation of how the SDK's tools read input lists and raw tensors, by its documents.
+
+It cannot show in what words a real tool refuses a file of a wrong size: those are not known.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +30,11 @@ class GraphInput:
     dtype: str  # numpy's name
 
 
-def read_input_list(path: Path) -> InputList:
-    """Raises ToolError where the file cannot be read or holds no inference."""
+def read_input_list(path: Path, marks: str = "#%") -> InputList:
+    """marks: of the first lines that name outputs, which are files to a tool that lacks the mark.
+
+    Raises ToolError where the file cannot be read or holds no inference.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -36,7 +42,7 @@ def read_input_list(path: Path) -> InputList:
     asked: dict[str, tuple[str, ...]] = {"#": (), "%": ()}
     feeds = []
     for line in lines:
-        if not feeds and line[:1] in asked:
+        if not feeds and line[:1] in tuple(marks):
             if line[0] == "#" and asked["%"]:
                 raise ToolError(
                     "[ERROR] Invalid input list: the # line must come before the % line"

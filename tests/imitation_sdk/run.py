@@ -1,4 +1,10 @@
-"""snpe-net-run and snpe-throughput-net-run."""
+"""An imitation of snpe-net-run and snpe-throughput-net-run: their texts by logs of real runs.
+
+It shows that what we ask of them and read of them fits those logs. It cannot show that a real tool
+takes a file of ours, what a chip computes or how fast: outputs are onnxruntime's, times this
+machine's. Which outputs a version gives by default is not known of every one; this one always gives
+the last alone, as some do.
+"""
 
 import json
 import os
@@ -26,6 +32,10 @@ RUNTIMES = {
     "dsp": "dsp_fixed8_tf",
     "aip": "aip_fixed8_tf",
 }
+# Texts were seen of 2.14 (older), 2.22 (names of graphs) and 2.46 (the inputs on one line).
+_GRAPHS_SINCE = (2, 22)
+_ONE_LINE_SINCE = (2, 46)
+_CACHE_ENTRY = "imitation.cache"  # of the imitation's snpe-dlc-graph-prepare
 _NEED_ACCELERATOR = ("dsp_fixed8_tf", "aip_fixed8_tf")
 
 
@@ -42,10 +52,11 @@ def net_run(version: str, options: Options, fault: str, library: Path) -> None:
     _banner(version)
     entries, container = _load(version, options)
     runtime = _runtimes(options)[0]
-    _require_runtime(runtime, entries, version, library)
+    _require_runtime(runtime, entries, version, options, library)
     listed = path(options, "input_list")
     assert listed is not None
-    inputs = read_input_list(listed)
+    is_2x = numbers(version) >= (2, 0)
+    inputs = read_input_list(listed, marks="#%" if is_2x else "#")
     begun = time.perf_counter()
     network = _network(container, entries, options, inputs)
     init_us = _since_us(begun)
@@ -53,9 +64,14 @@ def net_run(version: str, options: Options, fault: str, library: Path) -> None:
     native_in, native_out = (f"use_native_{kind}_files" in options for kind in ("input", "output"))
     native = {item.name: network.types[item.name].dtype for item in network.inputs}
     run_us = []
+    names_graphs = numbers(version) >= _GRAPHS_SINCE
+    if names_graphs:
+        print(f"\nProcessing graph : {container.stem}")
+    if is_2x and runtime in _NEED_ACCELERATOR and not _has_cache(entries, network.names):
+        print("No cache record in the DLC matches the target device (HTP_V68_SM7325_2MB).")
     for index, files in enumerate(inputs.feeds):
-        print("Processing DNN input(s):")
-        print("\n".join(map(str, files.values())))
+        separator = " " if numbers(version) >= _ONE_LINE_SINCE else "\n"
+        print(separator.join(("Processing DNN input(s):", *map(str, files.values()))))
         feed = read_feed(files, network.inputs, native=native if native_in else None)
         if native_in:
             feed = {name: network.types[name].real(array) for name, array in feed.items()}
@@ -72,7 +88,9 @@ def net_run(version: str, options: Options, fault: str, library: Path) -> None:
         layers = list(network.layers) if level in ("detailed", "linting") else []
         target = output_dir / "SNPEDiag_0.log"
         write_log(target, version, runtime, init_us, average_us, layers, fault)
-    if numbers(version) >= (2, 0):
+    if names_graphs:
+        print(f"Successfully executed graph {container.stem}")
+    elif is_2x:
         print("Successfully executed!")
 
 
@@ -85,7 +103,7 @@ def throughput(version: str, options: Options, fault: str, library: Path) -> Non
     for index, runtime in enumerate(_runtimes(options)):
         begun = time.perf_counter()
         try:
-            _require_runtime(runtime, entries, version, library)
+            _require_runtime(runtime, entries, version, options, library)
         except ToolError as error:
             word_for = "Thread" if numbers(version) < (2, 0) else "Instance"
             raise ToolError(f"[{word_for} {index} - {runtime}] {error}") from None
@@ -156,15 +174,29 @@ def _runtimes(options: Options) -> list[str]:
     return found or ["cpu_float32"]
 
 
-def _require_runtime(runtime: str, entries: dict[str, bytes], version: str, library: Path) -> None:
+def _has_cache(entries: dict[str, bytes], outputs: list[str]) -> bool:
+    """A cache that was made for other outputs is ignored."""
+    record = json.loads(entries.get(_CACHE_ENTRY, b"{}"))
+    return set(record.get("outputs", ())) == set(outputs)
+
+
+def _require_runtime(
+    runtime: str, entries: dict[str, bytes], version: str, options: Options, library: Path
+) -> None:
     """The DSP needs a quantized network (SNPE 2), its stub beside libSNPE.so, and its skel where
-    ADSP_LIBRARY_PATH points, which is separated by semicolons. All of one SDK."""
+    ADSP_LIBRARY_PATH points, which is separated by semicolons. All of one SDK. SNPE 1 has to be
+    told that libraries are unsigned, and its AIP needs a network prepared for it; in what words a
+    real one refuses these two is not known."""
     if runtime not in _NEED_ACCELERATOR:
         return
-    quantized = commands_of(entries).get("quantizer-command", "N/A") != "N/A"
-    needs_quantized = runtime.startswith("aip") or numbers(version) >= (2, 0)
-    if needs_quantized and not quantized:
+    is_2x = numbers(version) >= (2, 0)
+    command = commands_of(entries).get("quantizer-command", "N/A")
+    if command == "N/A" and (is_2x or runtime.startswith("aip")):
         raise runtime_error(402, "Network partition has failed: the model is not quantized", "Dnn")
+    if runtime.startswith("aip") and "enable_hta=true" not in command.split():
+        raise runtime_error(402, "Network partition has failed: there is no HTA section", "Dnn")
+    if not is_2x and word(options, "platform_options") != "unsignedPD:ON":
+        raise ToolError("Please use testsig if using unsigned images.")
     folders = [Path(each) for each in os.environ.get("ADSP_LIBRARY_PATH", "").split(";") if each]
     skels = {each.name: each for folder in folders for each in folder.glob("*[Ss]kel.so")}
     stubs = {each.name: each for each in library.parent.glob("*.so")}
@@ -199,6 +231,8 @@ def _network(
         asked += [layers[name] for name in inputs.layers]
         if "debug" in options:
             asked = list(layers.values())
+    if not asked:
+        asked = open_network(container, entries, ()).names[-1:]
     return open_network(container, entries, list(dict.fromkeys(asked)))
 
 

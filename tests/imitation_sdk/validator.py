@@ -1,4 +1,7 @@
-"""snpe-platform-validator: the CPU's word for it; the DSP is there where its skels are."""
+"""An imitation of snpe-platform-validator: the lines to match, by its documents and one log.
+
+It cannot show what a device has: a GPU is always there, the DSP where its skels are.
+"""
 
 import os
 from pathlib import Path

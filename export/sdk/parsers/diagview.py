@@ -31,7 +31,7 @@ _LAYER = re.compile(
     re.ASCII,
 )
 _SUBNET = re.compile(r"Subnet (\d{1,9}) \((\w+)\)\s*:\s*(.*)", re.ASCII)
-LAYER_NAME = re.compile(r"(?P<name>.*?)(?:[: ]OpId_(?P<op>\d{1,9}))?(?P<unit> \((?:cycles|us)\))?")
+_LAYER_NAME = re.compile(r"(?P<name>.*?)(?:[: ]OpId_(?P<op>\d{1,9}))?(?P<unit> \((?:cycles|us)\))?")
 
 
 @dataclass(frozen=True)
@@ -73,31 +73,6 @@ class DiagReport:
     def init_us(self) -> float | None:
         return self.create.get("init", Amount()).us
 
-    @property
-    def layers_us(self) -> float | None:
-        """Sum of the layers; None unless every layer is in microseconds."""
-        times = [layer.time.us for layer in self.layers]
-        known = [us for us in times if us is not None]
-        return sum(known) if known and len(known) == len(times) else None
-
-    @property
-    def layers_cycles(self) -> int | None:
-        """Sum of those layers that are in cycles; None where none is."""
-        cycles = [layer.time.cycles for layer in self.layers if layer.time.cycles is not None]
-        return sum(cycles) if cycles else None
-
-    @property
-    def unaccounted_us(self) -> float | None:
-        """Total less the layers; None where the layers are in cycles, which are no time."""
-        if self.total_inference_us is None or self.layers_us is None:
-            return None
-        return self.total_inference_us - self.layers_us
-
-    @property
-    def runtimes(self) -> tuple[str, ...]:
-        """Runtimes that layers ran on, first seen first: more than one is a fallback."""
-        return tuple(dict.fromkeys(layer.runtime for layer in self.layers if layer.runtime))
-
 
 def parse_diagview(text: str) -> DiagReport:
     """What snpe-diagview printed on standard output, of either family.
@@ -116,11 +91,11 @@ def parse_diagview(text: str) -> DiagReport:
         elif block and line and set(line) != {"-"}:
             blocks[block].append(line)
     if not blocks.keys() & {"create", "execute", "layers"}:
-        raise not_a_report(text)
+        raise _not_a_report(text)
     notes: list[str] = []
     create, _ = _statistics(blocks.get("create", ()), CREATE_KEYS, notes)
     execute, yields = _statistics(blocks.get("execute", ()), EXECUTE_KEYS, notes)
-    return checked_report(
+    return _checked(
         DiagReport(
             version,
             create,
@@ -166,7 +141,7 @@ def _layers(lines: Iterable[str], notes: list[str]) -> list[tuple[LayerTime, boo
     layers = []
     for line in lines:
         found = _LAYER.fullmatch(line)
-        name = LAYER_NAME.fullmatch(found["name"] or "") if found else None
+        name = _LAYER_NAME.fullmatch(found["name"] or "") if found else None
         unit = found["unit"] if found else ""
         amount = amount_in(f"{found['value']} {unit}") if found else None
         if name and name["unit"] == " (cycles)" and not unit and amount == Amount(us=0.0):
@@ -196,7 +171,7 @@ def _with_units(layers: Iterable[tuple[LayerTime, bool]]) -> tuple[LayerTime, ..
     )
 
 
-def checked_report(report: DiagReport) -> DiagReport:
+def _checked(report: DiagReport) -> DiagReport:
     """With a note where the statistic that everyone wants is missing, and many notes as one."""
     notes = list(report.notes)
     if len(notes) > 5:
@@ -206,7 +181,7 @@ def checked_report(report: DiagReport) -> DiagReport:
     return replace(report, notes=tuple(notes))
 
 
-def not_a_report(text: str) -> PersondetError:
+def _not_a_report(text: str) -> PersondetError:
     start = " ".join(text.split())[:60]
     return PersondetError(
         "snpe-diagview's output holds no statistics: expected a block such as `Average SNPE "

@@ -1,19 +1,27 @@
-"""What snpe-dlc-info and qairt-dlc-info print, as boxed tables or as CSV, of 1.x and 2.x."""
+"""What snpe-dlc-info and qairt-dlc-info print: boxed tables, of 1.x and 2.x.
 
-import csv
+Up to about 2.1x one graph comes first and how the file was made last. Later ones begin with how it
+was made, then have a table and totals per graph, and the caches last. A table is read by the names
+of its columns.
+"""
+
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from persondet.errors import PersondetError
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_LAYER_COLUMNS = ("Id", "Name", "Type", "Inputs", "Outputs")
+_LAYERS, _CACHES = "Id", "Cache Record Name"  # the first column tells one table from another
+_LAYER_COLUMNS = (_LAYERS, "Name", "Type", "Inputs", "Outputs", "Out Dims")
 _PORT_TABLES = ("Input Name", "Output Name", "Unconsumed Tensor Name")
+_TITLES = (_LAYERS, *_PORT_TABLES, _CACHES)
+_GRAPH = "graph"
 _FACTS = {
-    "path": re.compile(r"DLC info for:\s*(.*)"),
+    _GRAPH: re.compile(r"Info of graph:\s*(.*)"),
+    "path": re.compile(r"DLC info (?:for|of):\s*(.*)"),
     "model_version": re.compile(r"Model Version:\s*(.*)"),
     "copyright": re.compile(r"Model Copyright:\s*(.*)"),
     "parameters": re.compile(r"Total parameters:\s*(\d{1,18})\b.*"),
@@ -47,7 +55,7 @@ class ScaledCount:
         return self.at_least <= exact < self.at_least + self.unit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableLayer:
     """A row of the table. inputs, outputs: tensor names, without types; shape: of the first
     output.
@@ -84,32 +92,36 @@ class TablePort:
     encoding: str = ""
 
 
-@dataclass(frozen=True)
-class DlcInfo:
-    """parameters is exact, macs truncated, memory_bytes rounded to a tenth of its unit.
+@dataclass(frozen=True, kw_only=True)
+class CacheRecord:
+    """A graph prepared for a SoC. identifier: as net-run has it, `HTP_V68_SM7325_2MB`.
 
-    Commands, versions and counts are None where the tool printed none.
+    about: lines of the column Information, such as `Record Size: 1.5 MB`.
     """
 
+    name: str
+    sdk_version: str
+    identifier: str
+    about: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableGraph:
+    """A graph of the file. name: None where the tool does not say it, as in 1.x.
+
+    parameters is exact, macs truncated, memory_text rounded to a tenth of its unit; None where the
+    tool printed none.
+    """
+
+    name: str | None = None
     layers: tuple[TableLayer, ...] = ()
     inputs: tuple[TablePort, ...] = ()
     outputs: tuple[TablePort, ...] = ()
     unconsumed: tuple[TablePort, ...] = ()
-    path: str | None = None
-    model_version: str | None = None
-    copyright: str | None = None
     parameters: int | None = None
     macs: ScaledCount | None = None
     memory_text: str | None = None
-    converter_command: str | None = None
-    quantizer_command: str | None = None
-    converter_version: str | None = None
     op_types: tuple[str, ...] = ()
-
-    @property
-    def memory_bytes(self) -> int | None:
-        number, _, unit = (self.memory_text or "").partition(" ")
-        return round(float(number) * _UNITS[unit]) if number else None
 
     def memory_fits(self, exact_bytes: int) -> bool:
         """Whether this is how an exact number of bytes is printed."""
@@ -117,115 +129,159 @@ class DlcInfo:
         return bool(unit) and self.memory_text == f"{exact_bytes / _UNITS[unit]:.1f} {unit}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class DlcInfo:
+    """graphs: at least one. Commands and versions are None where the tool printed none."""
+
+    graphs: tuple[TableGraph, ...]
+    caches: tuple[CacheRecord, ...] = ()
+    path: str | None = None
+    model_version: str | None = None
+    copyright: str | None = None
+    converter_command: str | None = None
+    quantizer_command: str | None = None
+    converter_version: str | None = None
+
+
+@dataclass
+class _Section:
+    """What was read of one graph so far; caches are those printed after it."""
+
+    facts: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, str]]] = field(
+        default_factory=lambda: {title: [] for title in _TITLES}
+    )
+
+
 def parse_dlc_info(text: str) -> DlcInfo:
     """The tool's standard output. Raises PersondetError where there is neither table nor total."""
-    rows: list[Sequence[str]] = []
-    columns: list[int] = []
-    for line in text.splitlines():
-        if not line.startswith("|"):
-            rows.append((line.strip(),))
-            continue
-        cells = line.rstrip().removeprefix("|").removesuffix("|").split("|")
-        if cells[0].strip() in ("Id", *_PORT_TABLES):
-            columns = [place for place, letter in enumerate(line) if letter == "|"]
-        elif columns and all(line[place : place + 1] == "|" for place in columns):
-            # by place, not by letter: a cell may hold a |
-            cells = [line[start + 1 : end] for start, end in pairwise(columns)]
-        rows.append([cell.strip() for cell in cells])
-    return _info(rows, text)
-
-
-def parse_dlc_info_csv(text: str) -> DlcInfo:
-    """The file of `-s`. Raises PersondetError where there is neither table nor total."""
-    try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(True))]
-    except csv.Error as error:
-        raise PersondetError(f"the CSV of snpe-dlc-info cannot be read: {error}") from None
-    return _info(rows, text)
-
-
-def _info(rows: Iterable[Sequence[str]], text: str) -> DlcInfo:
-    """Rows of cells, where what is no table is one cell, or is lines of text in cells."""
-    facts: dict[str, str] = {}
-    layers: list[TableLayer] = []
-    ports: dict[str, list[TablePort]] = {title: [] for title in _PORT_TABLES}
-    table, width = "", 0
-    for row in rows:
-        if tuple(row[:5]) == _LAYER_COLUMNS or (row and row[0] in _PORT_TABLES):
-            table, width = row[0], len(row)
-        elif table == "Id" and len(row) == width == 8:
-            _add_row(layers, row)
-        elif table in _PORT_TABLES and len(row) == width >= 3:
-            ports[table].append(TablePort(row[0], _shape(row[1], ","), row[2], *row[3:4]))
-        elif any(row):
-            found = [_facts_in(line) for line in ",".join(row).splitlines()]
-            table = "" if any(found) else table
-            for fact in found:
-                facts |= fact
-    if not layers and not facts.keys() & {"parameters", "macs", "converter_version"}:
+    about: dict[str, str] = {}
+    sections = [_Section()]
+    header: Sequence[str] = ()
+    for cells in _rows(text):
+        section = sections[-1]
+        if cells[0] in _TITLES:
+            header = cells if cells[0] != _LAYERS or set(_LAYER_COLUMNS) <= set(cells) else ()
+        elif len(cells) > 1 and len(cells) == len(header):
+            section.tables[header[0]].append(dict(zip(header, cells, strict=True)))
+        elif found := _fact_in("|".join(cells)):
+            name, value = found
+            header = ()
+            if name == _GRAPH and (section.facts or section.tables[_LAYERS]):
+                sections.append(_Section())
+            target = about if name in DlcInfo.__dataclass_fields__ else sections[-1].facts
+            target[name] = value
+    known = [each for each in sections if each.tables[_LAYERS] or each.facts.keys() - {_GRAPH}]
+    if not known and "converter_version" not in about:
         start = " ".join(text.split())[:60]
         raise PersondetError(
             "the SDK's dlc-info printed no table: expected a header of `Id | Name | Type | Inputs "
             f"| Outputs`, got {start!r}"
         )
-    return _with_facts(layers, ports, facts)
-
-
-def _facts_in(line: str) -> dict[str, str]:
-    for name, pattern in _FACTS.items():
-        found = pattern.fullmatch(line.strip().strip("|").strip())
-        if found:
-            return {name: found[1].strip()}
-    return {}
-
-
-def _with_facts(
-    layers: Iterable[TableLayer], ports: Mapping[str, Sequence[TablePort]], facts: dict[str, str]
-) -> DlcInfo:
-    inputs, outputs, unconsumed = (tuple(ports[title]) for title in _PORT_TABLES)
     return DlcInfo(
-        tuple(layers),
-        inputs,
-        outputs,
-        unconsumed,
-        path=facts.get("path"),
-        model_version=facts.get("model_version"),
-        copyright=facts.get("copyright"),
+        graphs=tuple(map(_graph, known or sections[:1])),
+        caches=tuple(cache for each in sections for cache in _caches(each.tables[_CACHES])),
+        **about,
+    )
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    """Cells of each row of a table; a line that is none is one cell."""
+    columns: list[int] = []
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            yield [line.strip()]
+            continue
+        cells = line.rstrip().removeprefix("|").removesuffix("|").split("|")
+        if cells[0].strip() in _TITLES:
+            columns = [place for place, letter in enumerate(line) if letter == "|"]
+        elif columns and all(line[place : place + 1] == "|" for place in columns):
+            # by place, not by letter: a cell may hold a |
+            cells = [line[start + 1 : end] for start, end in pairwise(columns)]
+        yield [cell.strip() for cell in cells]
+
+
+def _fact_in(line: str) -> tuple[str, str] | None:
+    for name, pattern in _FACTS.items():
+        if found := pattern.fullmatch(line.strip().strip("|").strip()):
+            return name, found[1].strip()
+    return None
+
+
+def _graph(section: _Section) -> TableGraph:
+    facts = section.facts
+    inputs, outputs, unconsumed = (
+        tuple(port for row in section.tables[title] if (port := _port(row)))
+        for title in _PORT_TABLES
+    )
+    layers: list[TableLayer] = []
+    for row in section.tables[_LAYERS]:
+        _add_row(layers, row)
+    return TableGraph(
+        name=facts.get(_GRAPH),
+        layers=tuple(layers),
+        inputs=inputs,
+        outputs=outputs,
+        unconsumed=unconsumed,
         parameters=int(facts["parameters"]) if "parameters" in facts else None,
         macs=_scaled(facts.get("macs", "")),
         memory_text=_memory(facts.get("memory", "")),
-        converter_command=facts.get("converter_command"),
-        quantizer_command=facts.get("quantizer_command"),
-        converter_version=facts.get("converter_version"),
         op_types=tuple(filter(None, re.split(r",\s*", facts.get("ops", "")))),
     )
 
 
-def _add_row(layers: list[TableLayer], row: Sequence[str]) -> None:
+def _port(row: Mapping[str, str]) -> TablePort | None:
+    name, *_ = row.values()
+    if not name:
+        return None
+    return TablePort(
+        name,
+        _shape(row.get("Dimensions", ""), ","),
+        row.get("Type", ""),
+        row.get("Encoding Info", ""),
+    )
+
+
+def _caches(rows: Sequence[Mapping[str, str]]) -> Iterator[CacheRecord]:
+    """A record's further lines have no name."""
+    starts = [index for index, row in enumerate(rows) if row[_CACHES]]
+    for start, end in pairwise((*starts, len(rows))):
+        first = rows[start]
+        yield CacheRecord(
+            name=first[_CACHES],
+            sdk_version=first.get("SNPE Version", ""),
+            identifier=first.get("Identifier", ""),
+            about=tuple(
+                row["Information"] for row in rows[start:end] if row.get("Information", "")
+            ),
+        )
+
+
+def _add_row(layers: list[TableLayer], row: Mapping[str, str]) -> None:
     """A new layer, or one more line of the last: its Id is empty."""
-    index, name, kind, source, target, shape, runtimes, attribute = row
+    index = row[_LAYERS]
     if index.isdecimal() and len(index) < 10:
         layer = TableLayer(
-            int(index),
-            name,
-            kind,
-            (),
-            (),
-            _shape(shape.partition(",")[0], "x"),
-            runtimes.replace(" ", ""),
-            {},
+            index=int(index),
+            name=row["Name"],
+            type=row["Type"],
+            inputs=(),
+            outputs=(),
+            shape=_shape(row["Out Dims"].partition(",")[0], "x"),
+            runtimes=row.get("Runtimes", "").replace(" ", ""),
+            attributes={},
         )
     elif not index and layers:
         layer = layers.pop()
     else:
         return
-    key, colon, value = attribute.partition(":")
+    key, colon, value = row.get("Parameters", "").partition(":")
     added = {key.strip(): value.strip()} if colon else {}
     layers.append(
         replace(
             layer,
-            inputs=(*layer.inputs, *_tensors(source)),
-            outputs=(*layer.outputs, *_tensors(target)),
+            inputs=(*layer.inputs, *_tensors(row["Inputs"])),
+            outputs=(*layer.outputs, *_tensors(row["Outputs"])),
             attributes={**layer.attributes, **added},
         )
     )

@@ -3,7 +3,10 @@
 import re
 from dataclasses import dataclass
 
-_VERSION = re.compile(r"SNPE v(\d[\w.-]*)")
+# Up to 2.2x the path follows on a line of its own; 2.46 has it on the same line. From 2.22 on
+# `Processing graph : G` comes before, and `Successfully executed graph G` after.
+_PROCESSING = re.compile(r"Processing DNN input\(s\):(.*)")
+_NO_PATH = re.compile(r"Processing graph|Successfully executed|\[|.*error_code=")
 _ERROR = re.compile(
     r"error_code=(-?\d{1,9});\s*error_message=(.*?)(?=;\s*error_\w+=|\s+error_code=|$)"
 )
@@ -11,7 +14,6 @@ _REST = tuple(
     re.compile(rf"{name}=([^;\n]*)") for name in ("error_component", "line_no", "thread_id")
 )
 _LONGEST_LINE = 4000
-_SUCCESS = "Successfully executed!"
 
 
 @dataclass(frozen=True)
@@ -25,32 +27,17 @@ class RuntimeErrorLine:
     thread_id: str = ""
 
 
-@dataclass(frozen=True)
-class NetRun:
-    """says_success: whether the closing line of newer builds is there; older ones print none.
-
-    processed: how many inferences were begun, by the list of their inputs.
-    """
-
-    version: str | None
-    processed: int
-    says_success: bool
-    errors: tuple[RuntimeErrorLine, ...]
-
-
-def parse_net_run(text: str) -> NetRun:
-    """The text of both streams. An absent success line proves nothing: see the exit code and the
-    outputs as well."""
-    version = _VERSION.search(text)
-    _, found, after = text.partition("Processing DNN input(s):")
-    lines = [line for line in after.splitlines() if line.strip()] if found else []
-    inputs = [line for line in lines if not line.startswith(_SUCCESS) and "error_code=" not in line]
-    return NetRun(
-        version[1] if version else None,
-        len([line for line in inputs if "Processing DNN input(s):" not in line]),
-        _SUCCESS in text,
-        runtime_errors(text),
-    )
+def processed_inputs(text: str) -> int:
+    """Return how many inferences were begun, by the list of their inputs (one each)."""
+    count, listing = 0, False
+    for line in map(str.strip, text.splitlines()):
+        if found := _PROCESSING.match(line):
+            listing = not found[1].strip()
+            count += not listing
+        elif listing and line:
+            listing = not _NO_PATH.match(line)
+            count += listing
+    return count
 
 
 def runtime_errors(text: str) -> tuple[RuntimeErrorLine, ...]:

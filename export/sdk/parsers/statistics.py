@@ -1,5 +1,6 @@
-"""Names of the timings that snpe-diagview and snpe_bench.py share, and amounts with their unit."""
+"""Names of the timings that snpe-diagview prints, and amounts with their unit."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -45,10 +46,10 @@ class Amount:
 
 
 def key_of(name: str) -> str:
-    """`Create Network(s)` is create_networks, `avg_total_inference_time` total_inference."""
+    """`Create Network(s)` is create_networks, `Total Inference Time` total_inference."""
     key = re.sub(r"\(s\)", "s", name.strip().lower())
     key = re.sub(r"[^a-z0-9]+", "_", key).strip("_")
-    return key.removeprefix("avg_").removesuffix("_time")
+    return key.removesuffix("_time")
 
 
 def amount_of(number: float, unit: str) -> Amount:
@@ -63,11 +64,6 @@ def amount_of(number: float, unit: str) -> Amount:
 def amount_in(text: str) -> Amount | None:
     """`26458 us`, `162014 cycles`, `0`, `0 NONE`; None where the text is no number of that kind."""
     found = _AMOUNT.fullmatch(text.strip())
-    if not found or not is_finite(found[1]):
+    if not found or math.isinf(float(found[1])):  # 1e999
         return None
     return amount_of(float(found[1]), found[2])
-
-
-def is_finite(number: str) -> bool:
-    """Whether the digits stay a number: 1e999 does not."""
-    return abs(float(number)) < float("inf")

@@ -1,0 +1,36 @@
+"""Reading arrays of an .npz file that comes from anywhere."""
+
+from pathlib import Path
+
+import numpy as np
+
+from persondet.errors import InputError
+from persondet.files import FormatError, zip_entries
+
+MAX_BYTES = 1 << 30  # of all arrays together, unpacked
+
+
+def read_arrays(path: Path, what: str = "") -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file by name, whatever their number and shapes.
+
+    what: what the file is, in words such as "the outputs", for messages.
+    Raises FormatError if it is no such file, is damaged, or claims more than MAX_BYTES; InputError
+    if it cannot be read.
+    """
+    named = f"{what} {path}" if what else str(path)
+    try:
+        with path.open("rb") as file:
+            if sum(entry.file_size for entry in zip_entries(file)) > MAX_BYTES:
+                raise FormatError(f"cannot read {named}: its arrays take more than 1 GiB")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot read {named}: {error.strerror or error}") from None
+    except Exception as error:  # the zip, its compression and numpy's headers each have their own
+        raise FormatError(
+            f"cannot read {named}: expected arrays that numpy.savez wrote, found a damaged or "
+            f"another file ({error})"
+        ) from None
