@@ -13,20 +13,21 @@ from onnx import numpy_helper
 from quantize.channel_spaces import constants_of
 from quantize.encodings import Encodings, TensorEncoding
 from quantize.stepwise import NodeRunner, steps
+from quantize.tensor_values import Feed
 
 MAX_IMAGES = 24
 
 
-def corrected_biases(
+def bias_shifts(
     model: onnx.ModelProto,
-    feeds: Iterable[Mapping[str, np.ndarray]],
+    feeds: Iterable[Feed],
     encodings: Encodings,
     advance: Callable[[], None] = lambda: None,
-) -> onnx.ModelProto:
-    """The float graph with the biases that its quantized form should have.
+) -> dict[str, np.ndarray]:
+    """What to add to each bias (C,), float32, by its name.
 
-    encodings: of activations and weights, as they are written. After the correction each channel of
-    each convolution's output, before its activation, has the float graph's mean over the images.
+    encodings: of activations and weights, as they are written. With the shifts each channel of each
+    convolution's output, before its activation, has the float graph's mean over the images.
     advance: called after each node.
     """
     constants = constants_of(model.graph)
@@ -36,14 +37,14 @@ def corrected_biases(
         if name in constants
     }
     images = [(dict(feed), _encoded(dict(feed), encodings)) for feed in feeds]
-    biases: dict[str, np.ndarray] = {}
+    shifts: dict[str, np.ndarray] = {}
     for runner, done in steps(model):
         shift = None
         exact = [runner({**constants, **values}) for values, _ in images]
         rounded = [runner({**constants, **weights, **values}) for _, values in images]
         if _has_bias(runner, constants):
             shift = _mean_difference(exact, rounded)
-            biases[runner.node.input[2]] = shift
+            shifts[runner.node.input[2]] = shift
         for (exact_values, rounded_values), of_exact, of_rounded in zip(
             images, exact, rounded, strict=True
         ):
@@ -56,7 +57,18 @@ def corrected_biases(
                 exact_values.pop(name, None)
                 rounded_values.pop(name, None)
         advance()
-    return _shifted(model, biases)
+    return shifts
+
+
+def shifted(model: onnx.ModelProto, shifts: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """A copy of the graph with the shifts added to its biases."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for item in copy.graph.initializer:
+        if item.name in shifts:
+            bias = numpy_helper.to_array(item) + shifts[item.name]
+            item.CopyFrom(numpy_helper.from_array(bias, item.name))
+    return copy
 
 
 def rounded_weight(weight: np.ndarray, channels: tuple[TensorEncoding, ...]) -> np.ndarray:
@@ -90,13 +102,3 @@ def _mean_difference(exact: list[list[np.ndarray]], rounded: list[list[np.ndarra
     pairs = zip(exact, rounded, strict=True)
     differences = [(a - b).mean((0, 2, 3), dtype=np.float64) for (a,), (b,) in pairs]
     return np.mean(differences, axis=0).astype(np.float32)
-
-
-def _shifted(model: onnx.ModelProto, shifts: Mapping[str, np.ndarray]) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for item in copy.graph.initializer:
-        if item.name in shifts:
-            bias = numpy_helper.to_array(item) + shifts[item.name]
-            item.CopyFrom(numpy_helper.from_array(bias, item.name))
-    return copy

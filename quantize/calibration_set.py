@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +44,14 @@ class CalibrationSet:
             yield read_image_rgb(path)
         if self.frames:
             yield from _video_frames(self.source, self.frames)
+
+    def evenly(self, count: int) -> "CalibrationSet":
+        """At most `count` of the set, spaced evenly over it."""
+        return replace(
+            self,
+            pictures=tuple(_evenly(self.pictures, count)),
+            frames=tuple(_evenly(self.frames, count)),
+        )
 
     def record(self) -> dict[str, Any]:
         """What a sidecar keeps: which pictures, by content."""

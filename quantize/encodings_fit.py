@@ -1,15 +1,38 @@
 """Whether encodings belong to a graph. The vendor's tools ignore what does not, without a word."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from persondet.errors import InputError
+from persondet.sidecar import read_sidecar, sha256_of
 from quantize.encodings import Encodings
 
 _SHOWN = 8
+
+
+def check_belongs(encodings_path: Path, onnx_path: Path) -> tuple[str, ...]:
+    """Raise InputError if the encodings' sidecar says that they belong to another ONNX.
+
+    Equalisation changes weights and keeps names, so names do not tell. Returns a note if there is
+    no sidecar that says it.
+    """
+    record = read_sidecar(encodings_path) or {}
+    owner = record.get("details", {}).get("float_onnx")
+    if not isinstance(owner, dict) or "sha256" not in owner:
+        return (
+            f"{encodings_path} does not say which ONNX it belongs to: it is held against "
+            f"{onnx_path} by names and shapes only",
+        )
+    if owner["sha256"] != sha256_of(onnx_path):
+        raise InputError(
+            f"{encodings_path} belongs to {owner.get('name')} (sha256 {owner['sha256'][:12]}...), "
+            f"not to {onnx_path}: their weights differ; give that file"
+        )
+    return ()
 
 
 def check_fit(encodings: Encodings, graph: onnx.GraphProto) -> None:

@@ -24,6 +24,7 @@ from quantize.tensor_values import Feed, tensor_values
 
 MAX_DIFFERENCE = 1e-3  # of the largest output: float32 rounds some 1e-6 per layer
 _ROUNDS = 20
+_METADATA_KEY = "persondet_equalized"
 _LEAST_SHARE = 1e-4  # a channel smaller than this share of the largest counts as this large
 
 
@@ -51,6 +52,16 @@ class Equalized:
     gain_db: float | None = None
     max_difference: float = 0.0
 
+    def record(self) -> dict[str, float | None]:
+        """What a sidecar keeps."""
+        kept = ("spaces", "held", "gain_db", "max_difference")
+        return {name: getattr(self, name) for name in kept}
+
+
+def is_equalized(model: onnx.ModelProto) -> bool:
+    """Whether the graph was written by `equalized`."""
+    return any(entry.key == _METADATA_KEY for entry in model.metadata_props)
+
 
 def equalized(
     model: onnx.ModelProto,
@@ -77,6 +88,7 @@ def equalized(
     else:
         scales = closed_form_scales(graph, statistics, limits)
     found = rescaled_model(graph, scales)
+    found.metadata_props.add(key=_METADATA_KEY, value=method.value)
     return Equalized(
         model=found,
         spaces=len(scales),

@@ -14,14 +14,19 @@ from export.onnx_model import is_quantized, load_detector_onnx, store_spec
 from export.socs import Soc
 from persondet.errors import InputError
 from persondet.preprocess import preprocess
-from persondet.sidecar import check_destination, publishing
+from persondet.sidecar import check_destination, publishing, sha256_of
 from persondet.spec import DetectorSpec, spec_to_json
+from quantize.bias_correction import MAX_IMAGES, bias_shifts, shifted
 from quantize.calibration_set import CalibrationSet
 from quantize.encodings import Encodings, encodings_from_qdq, encodings_to_json, read_encodings
-from quantize.encodings_fit import check_fit
+from quantize.encodings_fit import check_belongs, check_fit
+from quantize.equalization import Equalization, Equalized, equalized, is_equalized
 from quantize.lost_channels import lost_channel_notes
+from quantize.presets import DEFAULT_RECIPE, Recipe
+from quantize.progress import Progress, no_progress
 from quantize.qdq import Scheme, overrides_from_encodings, qdq_from_ranges, scheme_of
 from quantize.ranges import observe, select_range
+from quantize.tensor_values import Feed
 from quantize.uint8_input import float_graph, input_encoding, real_values, take_bytes
 from runtime.onnx_session import EXACT_SUMS_ENTRY
 
@@ -36,17 +41,21 @@ class QuantizeResult:
     encodings: Path
     widened: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    equalized: Path | None = None
 
 
 @dataclass(frozen=True)
 class QuantizedGraph:
-    """model: the QDQ graph; encodings: what it holds, by tensor of the float graph."""
+    """model: the QDQ graph; encodings: what it holds, by tensor of the float graph; equalization:
+    the float graph that these belong to, and what was done to it; None if it is the given one."""
 
     model: onnx.ModelProto
     spec: DetectorSpec
     scheme: Scheme
     encodings: Encodings
     widened: tuple[str, ...]
+    equalization: Equalized | None = None
+    notes: tuple[str, ...] = ()
 
 
 def quantize(
@@ -56,16 +65,18 @@ def quantize(
     calibration: CalibrationSet | None = None,
     encodings: Path | None = None,
     scheme: Scheme | None = None,
-    method: str = "minmax",
+    recipe: Recipe = DEFAULT_RECIPE,
     soc: Soc | None = None,
     spec: DetectorSpec | None = None,
-    advance: Callable[[], None] = lambda: None,
+    progress: Progress = no_progress,
 ) -> QuantizeResult:
-    """Write the quantized DLC, the QDQ ONNX and the encodings, each with its sidecar.
+    """Write the quantized DLC, the QDQ ONNX and the encodings, each with its sidecar; and the
+    equalised float ONNX that they belong to, if the recipe equalises.
 
-    Exactly one of calibration (pictures) and encodings (a file of an earlier run, which says scheme
-    and ranges) is needed. destination: None for model.onnx to model.quantized.dlc; the other two
-    files lie beside it. spec: instead of the ONNX file's own. advance: called after each picture.
+    Exactly one of calibration (images) and encodings (a file of an earlier run, which says scheme
+    and ranges, and belongs to the ONNX that it was written for) is needed. destination: None for
+    model.onnx to model.quantized.dlc; the other files lie beside it. spec: instead of the ONNX
+    file's own. progress: shows each phase.
     Raises InputError for a model or a set that cannot be used, PersondetError where quantizing or
     writing fails; then nothing is written.
     """
@@ -74,18 +85,21 @@ def quantize(
     if encodings is not None and scheme is not None:
         raise InputError("give either a scheme or an encodings file, which has its own")
     destination = Path(destination or onnx_path.with_suffix(".quantized.dlc"))
-    qdq_path, encodings_path = _paths_beside(destination)
+    beside = FilesBeside.of(destination)
     inputs = [onnx_path, *([encodings] if encodings else [])]
-    for path, suffix in ((destination, ".dlc"), (qdq_path, ".onnx"), (encodings_path, ".json")):
-        check_destination(path, suffix, inputs=inputs)
+    for path in (destination, beside.qdq, beside.encodings, beside.equalized):
+        check_destination(path, path.suffix if path != destination else ".dlc", inputs=inputs)
     model, spec = load_detector_onnx(onnx_path, spec)
     if is_quantized(model):
         raise InputError(f"{onnx_path} is quantized already; give the float ONNX")
-    with publishing() as publication:  # all three and their sidecars appear, or none
-        qdq_file, encodings_file = map(publication.file, (qdq_path, encodings_path))
+    notes: tuple[str, ...] = ()
+    if encodings is not None:
+        notes = check_belongs(encodings, onnx_path)
+    with publishing() as publication:  # all of them and their sidecars appear, or none
+        qdq_file, encodings_file = map(publication.file, (beside.qdq, beside.encodings))
         if calibration is not None:
             scheme = scheme or Scheme()
-            graph = graph_from_pictures(model, spec, calibration, scheme, method, advance)
+            graph = graph_from_images(model, spec, calibration, scheme, recipe, progress)
         else:
             assert encodings is not None
             graph = graph_from_encodings(model, spec, read_encodings(encodings))
@@ -94,34 +108,96 @@ def quantize(
         details = {
             "scheme": dataclasses.asdict(graph.scheme),
             "widened_weight_scales": list(graph.widened),
-            **({"calibration": method, **calibration.record()} if calibration else {}),
+            **(_recipe_record(recipe) | calibration.record() if calibration else {}),
         }
         described: dict[str, Any] = {"step": "quantize", "inputs": inputs, "details": details}
+        belongs_to = onnx_path
+        if graph.equalization is not None:
+            belongs_to = publication.file(beside.equalized)
+            belongs_to.write_bytes(graph.equalization.model.SerializeToString())
+            details["equalization"] = graph.equalization.record()
+        details["float_onnx"] = {
+            "name": (beside.equalized if graph.equalization else onnx_path).name,
+            "sha256": sha256_of(belongs_to),
+        }
         dlc = add_dlc(publication, qdq_file, destination, spec, soc=soc, **described)
         described |= {"spec": spec, "packages": ("onnxruntime", "onnx")}
-        publication.describe(encodings_path, **described)
+        publication.describe(beside.encodings, **described)
+        if graph.equalization is not None:
+            publication.describe(beside.equalized, **{**described, "step": "equalize"})
         of_qdq = {**details, "onnxruntime_session_entries": dict([EXACT_SUMS_ENTRY])}
-        publication.describe(qdq_path, **{**described, "details": of_qdq})
-    notes = () if graph.scheme.per_channel else lost_channel_notes(model)
-    return QuantizeResult(dlc, qdq_path, encodings_path, graph.widened, notes)
+        publication.describe(beside.qdq, **{**described, "details": of_qdq})
+    return QuantizeResult(
+        dlc,
+        beside.qdq,
+        beside.encodings,
+        graph.widened,
+        (*notes, *graph.notes),
+        beside.equalized if graph.equalization else None,
+    )
 
 
-def graph_from_pictures(
+def graph_from_images(
     model: onnx.ModelProto,
     spec: DetectorSpec,
     calibration: CalibrationSet,
     scheme: Scheme,
-    method: str,
-    advance: Callable[[], None] = lambda: None,
+    recipe: Recipe,
+    progress: Progress = no_progress,
 ) -> QuantizedGraph:
-    """The QDQ graph with the ranges observed on the pictures."""
-    graph = _float_graph(model, spec, scheme)
-    histograms = observe(graph, _inputs(spec, calibration, advance), method=method)
+    """The QDQ graph by a recipe, with the ranges observed on the images."""
+    few = calibration.evenly(MAX_IMAGES)
+    found, notes = _equalized(model, spec, few, scheme, recipe, progress)
+    graph = _float_graph(found.model, spec, scheme)
+    with progress("calibrating", len(calibration)) as advance:
+        inputs = _inputs(spec, calibration, advance)
+        histograms = observe(graph, inputs, method=recipe.calibration)
     ranges = {
-        name: select_range(histogram, method, scheme.act_bits)
+        name: select_range(histogram, recipe.calibration, scheme.act_bits)
         for name, histogram in histograms.items()
     }
-    return _quantized(graph, spec, scheme, ranges, Encodings({}, {}))
+    quantized = _quantized(graph, spec, scheme, ranges, Encodings({}, {}))
+    if recipe.corrects_biases:
+        with progress("correcting biases", len(graph.graph.node)) as advance:
+            inputs = _inputs(spec, few)
+            shifts = bias_shifts(graph, inputs, quantized.encodings, advance)
+        corrected = shifted(graph, shifts)
+        quantized = _quantized(corrected, spec, scheme, ranges, Encodings({}, {}))
+    if not scheme.per_channel:
+        notes = (*notes, *lost_channel_notes(found.model))
+    return dataclasses.replace(quantized, equalization=found if found.spaces else None, notes=notes)
+
+
+def _equalized(
+    model: onnx.ModelProto,
+    spec: DetectorSpec,
+    calibration: CalibrationSet,
+    scheme: Scheme,
+    recipe: Recipe,
+    progress: Progress,
+) -> tuple[Equalized, tuple[str, ...]]:
+    """The equalised graph, or the graph as it is if nothing is to be done; and notes."""
+    if recipe.equalization is Equalization.NONE:
+        return Equalized(model=model), ()
+    if is_equalized(model):
+        return Equalized(model=model), ("the ONNX is equalised already: it is taken as it is",)
+
+    def feeds() -> Iterator[Feed]:
+        return ({spec.input_name: preprocess(i, spec)} for i in calibration.images_rgb())
+
+    with progress("equalising", None):
+        found = equalized(model, feeds, method=recipe.equalization, act_bits=scheme.act_bits)
+    if not found.spaces:
+        return found, ("no channel of this graph can be rescaled: it is quantized as it is",)
+    return found, ()
+
+
+def _recipe_record(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "calibration": recipe.calibration,
+        "equalization_method": recipe.equalization.value,
+        "corrects_biases": recipe.corrects_biases,
+    }
 
 
 def graph_from_encodings(
@@ -154,7 +230,7 @@ def _float_graph(model: onnx.ModelProto, spec: DetectorSpec, scheme: Scheme) -> 
 
 
 def _inputs(
-    spec: DetectorSpec, calibration: CalibrationSet, advance: Callable[[], None]
+    spec: DetectorSpec, calibration: CalibrationSet, advance: Callable[[], None] = lambda: None
 ) -> Iterator[dict[str, np.ndarray]]:
     """The one preprocessing, as the float graph takes it."""
     for image_rgb in calibration.images_rgb():
@@ -186,8 +262,20 @@ def _quantized(
     return QuantizedGraph(quantized, spec, scheme, encodings, widened)
 
 
-def _paths_beside(dlc: Path) -> tuple[Path, Path]:
-    """model.dlc or model.quantized.dlc to the QDQ ONNX and the encodings: the first must not take
-    the name of the float model.onnx."""
-    stem = dlc.stem.removesuffix(".quantized") + ".quantized"
-    return dlc.with_name(f"{stem}.onnx"), dlc.with_name(f"{stem}.encodings.json")
+@dataclass(frozen=True, kw_only=True)
+class FilesBeside:
+    """What is written beside model.dlc or model.quantized.dlc. The QDQ ONNX must not take the name
+    of the float model.onnx."""
+
+    qdq: Path
+    encodings: Path
+    equalized: Path
+
+    @classmethod
+    def of(cls, dlc: Path) -> "FilesBeside":
+        stem = dlc.stem.removesuffix(".quantized")
+        return cls(
+            qdq=dlc.with_name(f"{stem}.quantized.onnx"),
+            encodings=dlc.with_name(f"{stem}.quantized.encodings.json"),
+            equalized=dlc.with_name(f"{stem}.equalized.onnx"),
+        )

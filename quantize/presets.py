@@ -1,0 +1,56 @@
+"""Recipes of quantization by name; the command's help and the docs print this table."""
+
+from dataclasses import dataclass
+
+from quantize.equalization import Equalization
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a float graph becomes a quantized one.
+
+    equalization: how channels are rescaled before calibration. corrects_biases: whether what
+    rounding does to the channels' means is taken off the biases. calibration: method that chooses
+    activation ranges, one of `quantize.ranges.METHODS`.
+    """
+
+    equalization: Equalization
+    corrects_biases: bool
+    calibration: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A recipe with its name and what it is for."""
+
+    name: str
+    recipe: Recipe
+    summary: str
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="accurate",
+            recipe=Recipe(equalization=Equalization.NOISE, corrects_biases=True, calibration="mse"),
+            summary="equalise by the noise model, ranges of least error, correct biases",
+        ),
+        Preset(
+            name="fast",
+            recipe=Recipe(
+                equalization=Equalization.CLOSED_FORM, corrects_biases=False, calibration="minmax"
+            ),
+            summary="equalise by the closed form, ranges of the extremes",
+        ),
+        Preset(
+            name="snpe",
+            recipe=Recipe(
+                equalization=Equalization.NONE, corrects_biases=False, calibration="minmax"
+            ),
+            summary="what SNPE's default does, to compare with; its biases have 8 bits, ours 32",
+        ),
+    )
+}
+DEFAULT_PRESET = "accurate"
+DEFAULT_RECIPE = PRESETS[DEFAULT_PRESET].recipe
