@@ -270,7 +270,7 @@ def test_every_reader_refuses(reader, text, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("steps = ['x']", "an item of steps is 'x', expected a float"),
+        ("steps = ['x']", 'an item of steps is "x", expected a float'),
         (f"learning_rate = {'1' * 400}", "a number has more than 300 digits"),
     ],
 )

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from persondet.checkpoint import checkpoint_bytes
+from persondet.checkpoint import save_checkpoint
 from persondet.data.samples import DataSet
 from persondet.errors import InputError, PersondetError
 from persondet.networks.ssd import SSD
-from persondet.sidecar import publishing, replacing
+from persondet.sidecar import replacing
 from persondet.spec import DetectorSpec, spec_to_json
 from persondet.training.config import TrainConfig, config_to_dict
 from persondet.training.distillation import Teacher
@@ -298,13 +298,8 @@ class Trainer:
             "config": config_to_dict(self.run.config),
             "epoch": self.progress.epoch,
         }
-        path = self.run.folder / name
-        with publishing() as publication:
-            file = publication.file(path)
-            file.write_bytes(checkpoint_bytes(self.averaged, spec, training))
-            publication.describe(
-                path, step="train", inputs=[], spec=spec, packages=["torch"], details=training
-            )
+        # No sidecar: a kill between the two would leave one of another file. The zip has checksums.
+        save_checkpoint(self.run.folder / name, self.averaged, spec, training)
 
     def _write_config(self) -> None:
         if self.run.shard != 0:
