@@ -15,8 +15,6 @@ from quantize.encodings import Encodings, TensorEncoding
 from quantize.stepwise import NodeRunner, steps
 from quantize.tensor_values import Feed
 
-MAX_IMAGES = 24
-
 
 def bias_shifts(
     model: onnx.ModelProto,

@@ -17,6 +17,7 @@ from runtime.video import Video
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 DEFAULT_COUNT = 100
+MAX_IMAGES = 24  # for what looks at every channel: equalisation and the correction of biases
 _MAX_LIST_BYTES = 1 << 24
 _SHOWN_NAMES = 5
 

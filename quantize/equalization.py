@@ -6,34 +6,40 @@ as one more producer. Without that, channels with tiny weights are blown up, and
 ranges of activations.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import onnx
 
-from persondet.errors import PersondetError
+from export.onnx_model import is_quantized, load_detector_onnx, store_spec
+from persondet.errors import InputError, PersondetError
+from persondet.preprocess import preprocess
+from persondet.sidecar import check_destination, publishing
+from persondet.spec import DetectorSpec, spec_to_json
+from quantize.calibration_set import MAX_IMAGES, CalibrationSet
 from quantize.channel_spaces import ChannelGraph, channel_graph, rescaled, rescaled_model
 from quantize.channel_statistics import (
     ChannelStatistics,
     channel_statistics,
 )
-from quantize.noise_model import NoiseModel, ScaleLimits, quietest_scales, scale_limits
+from quantize.lost_channels import lost_signal
+from quantize.noise_model import (
+    NoiseModel,
+    ScaleLimits,
+    quietest_scales,
+    scale_limits,
+    sensitivities,
+)
+from quantize.presets import Equalization
+from quantize.progress import Progress, no_progress
 from quantize.tensor_values import Feed, tensor_values
 
 MAX_DIFFERENCE = 1e-3  # of the largest output: float32 rounds some 1e-6 per layer
 _ROUNDS = 20
 _METADATA_KEY = "persondet_equalized"
 _LEAST_SHARE = 1e-4  # a channel smaller than this share of the largest counts as this large
-
-
-class Equalization(Enum):
-    """How the scales are chosen."""
-
-    NONE = "none"
-    CLOSED_FORM = "closed-form"
-    NOISE = "noise"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +49,8 @@ class Equalized:
     spaces: how many sets of tensors were rescaled; 0: the graph is as it was. held: channels that a
     Clip's cap keeps as they are. gain_db: less noise, by the noise model; None for the closed form.
     max_difference: the largest difference of an output to the float graph's on the calibration
-    images, over the largest value of that output.
+    images, over the largest value of that output. lost: the share of each convolution's signal that
+    one 8-bit scale per tensor would round to nothing (`quantize.lost_channels`).
     """
 
     model: onnx.ModelProto
@@ -51,6 +58,7 @@ class Equalized:
     held: int = 0
     gain_db: float | None = None
     max_difference: float = 0.0
+    lost: Mapping[str, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, float | None]:
         """What a sidecar keeps."""
@@ -77,9 +85,10 @@ def equalized(
     inputs, and InputError if they are none.
     """
     graph = channel_graph(model)
-    if not graph.free or method is Equalization.NONE:
-        return Equalized(model=model)
     statistics = channel_statistics(graph, feeds())
+    heard = sensitivities(graph, statistics)
+    if not graph.free or method is Equalization.NONE:
+        return Equalized(model=model, lost=lost_signal(graph.convolutions, statistics, heard))
     limits = scale_limits(graph, statistics)
     gain_db = None
     if method is Equalization.NOISE:
@@ -95,7 +104,79 @@ def equalized(
         held=sum(int((~limit.is_free).sum()) for limit in limits),
         gain_db=gain_db,
         max_difference=_checked_difference(model, found, feeds()),
+        lost=lost_signal(
+            {name: rescaled(graph, scales, name) for name in graph.convolutions},
+            statistics,
+            heard,
+        ),
     )
+
+
+def equalized_on_images(
+    model: onnx.ModelProto,
+    spec: DetectorSpec,
+    calibration: CalibrationSet,
+    *,
+    method: Equalization,
+    act_bits: int,
+    progress: Progress = no_progress,
+) -> tuple[Equalized, tuple[str, ...]]:
+    """Equalise a detector on at most MAX_IMAGES of the set, taken evenly; returns notes as well.
+
+    Raises as `equalized` does.
+    """
+    few = calibration.evenly(MAX_IMAGES)
+    notes: tuple[str, ...] = ()
+    if is_equalized(model) and method is not Equalization.NONE:
+        method = Equalization.NONE
+        notes = ("the ONNX is equalised already: it is taken as it is",)
+
+    def feeds() -> Iterator[Feed]:
+        return ({spec.input_name: preprocess(image, spec)} for image in few.images_rgb())
+
+    with progress("equalising", None):
+        found = equalized(model, feeds, method=method, act_bits=act_bits)
+    if not found.spaces and method is not Equalization.NONE:
+        notes = ("no channel of this graph can be rescaled: it is quantized as it is",)
+    return found, notes
+
+
+def equalize_file(
+    onnx_path: Path,
+    destination: Path,
+    *,
+    calibration: CalibrationSet,
+    method: Equalization,
+    act_bits: int,
+    spec: DetectorSpec | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Equalized, tuple[str, ...]]:
+    """Write an ONNX detector's equalised float graph with its sidecar; returns notes as well.
+
+    spec: instead of the file's own. Raises InputError for a file that is quantized or equalised
+    already, and as `equalized` does; then nothing is written.
+    """
+    check_destination(destination, ".onnx", inputs=[onnx_path])
+    model, spec = load_detector_onnx(onnx_path, spec)
+    if is_quantized(model):
+        raise InputError(f"{onnx_path} is quantized already; give the float ONNX")
+    if is_equalized(model):
+        raise InputError(f"{onnx_path} is equalised already; quantize it, or give the original")
+    found, notes = equalized_on_images(
+        model, spec, calibration, method=method, act_bits=act_bits, progress=progress
+    )
+    store_spec(found.model, spec, spec_to_json(spec))
+    with publishing() as publication:
+        publication.file(destination).write_bytes(found.model.SerializeToString())
+        publication.describe(
+            destination,
+            step="equalize",
+            inputs=[onnx_path],
+            spec=spec,
+            packages=("onnx", "onnxruntime", "torch"),
+            details={"method": method.value, **found.record(), **calibration.record()},
+        )
+    return found, notes
 
 
 def _checked_difference(

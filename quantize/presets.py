@@ -1,8 +1,15 @@
 """Recipes of quantization by name; the command's help and the docs print this table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
-from quantize.equalization import Equalization
+
+class Equalization(Enum):
+    """How the scales of channels are chosen."""
+
+    NONE = "none"
+    CLOSED_FORM = "closed-form"
+    NOISE = "noise"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +61,21 @@ PRESETS = {
 }
 DEFAULT_PRESET = "accurate"
 DEFAULT_RECIPE = PRESETS[DEFAULT_PRESET].recipe
+
+
+def recipe_of(
+    preset: str,
+    *,
+    equalization: str | None = None,
+    corrects_biases: bool | None = None,
+    calibration: str | None = None,
+) -> Recipe:
+    """The preset's recipe with what is given in its place."""
+    recipe = PRESETS[preset].recipe
+    if equalization is not None:
+        recipe = replace(recipe, equalization=Equalization(equalization))
+    if corrects_biases is not None:
+        recipe = replace(recipe, corrects_biases=corrects_biases)
+    if calibration is not None:
+        recipe = replace(recipe, calibration=calibration)
+    return recipe

@@ -16,17 +16,16 @@ from persondet.errors import InputError
 from persondet.preprocess import preprocess
 from persondet.sidecar import check_destination, publishing, sha256_of
 from persondet.spec import DetectorSpec, spec_to_json
-from quantize.bias_correction import MAX_IMAGES, bias_shifts, shifted
-from quantize.calibration_set import CalibrationSet
+from quantize.bias_correction import bias_shifts, shifted
+from quantize.calibration_set import MAX_IMAGES, CalibrationSet
 from quantize.encodings import Encodings, encodings_from_qdq, encodings_to_json, read_encodings
 from quantize.encodings_fit import check_belongs, check_fit
-from quantize.equalization import Equalization, Equalized, equalized, is_equalized
-from quantize.lost_channels import lost_channel_notes
+from quantize.equalization import Equalized, equalized_on_images
+from quantize.lost_channels import lost_signal_notes
 from quantize.presets import DEFAULT_RECIPE, Recipe
 from quantize.progress import Progress, no_progress
 from quantize.qdq import Scheme, overrides_from_encodings, qdq_from_ranges, scheme_of
 from quantize.ranges import observe, select_range
-from quantize.tensor_values import Feed
 from quantize.uint8_input import float_graph, input_encoding, real_values, take_bytes
 from runtime.onnx_session import EXACT_SUMS_ENTRY
 
@@ -42,6 +41,7 @@ class QuantizeResult:
     widened: tuple[str, ...]
     notes: tuple[str, ...] = ()
     equalized: Path | None = None
+    equalization: Equalized | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def quantize(
         graph.widened,
         (*notes, *graph.notes),
         beside.equalized if graph.equalization else None,
+        graph.equalization,
     )
 
 
@@ -146,8 +147,14 @@ def graph_from_images(
     progress: Progress = no_progress,
 ) -> QuantizedGraph:
     """The QDQ graph by a recipe, with the ranges observed on the images."""
-    few = calibration.evenly(MAX_IMAGES)
-    found, notes = _equalized(model, spec, few, scheme, recipe, progress)
+    found, notes = equalized_on_images(
+        model,
+        spec,
+        calibration,
+        method=recipe.equalization,
+        act_bits=scheme.act_bits,
+        progress=progress,
+    )
     graph = _float_graph(found.model, spec, scheme)
     with progress("calibrating", len(calibration)) as advance:
         inputs = _inputs(spec, calibration, advance)
@@ -159,37 +166,13 @@ def graph_from_images(
     quantized = _quantized(graph, spec, scheme, ranges, Encodings({}, {}))
     if recipe.corrects_biases:
         with progress("correcting biases", len(graph.graph.node)) as advance:
-            inputs = _inputs(spec, few)
+            inputs = _inputs(spec, calibration.evenly(MAX_IMAGES))
             shifts = bias_shifts(graph, inputs, quantized.encodings, advance)
         corrected = shifted(graph, shifts)
         quantized = _quantized(corrected, spec, scheme, ranges, Encodings({}, {}))
     if not scheme.per_channel:
-        notes = (*notes, *lost_channel_notes(found.model))
+        notes = (*notes, *lost_signal_notes(found.lost))
     return dataclasses.replace(quantized, equalization=found if found.spaces else None, notes=notes)
-
-
-def _equalized(
-    model: onnx.ModelProto,
-    spec: DetectorSpec,
-    calibration: CalibrationSet,
-    scheme: Scheme,
-    recipe: Recipe,
-    progress: Progress,
-) -> tuple[Equalized, tuple[str, ...]]:
-    """The equalised graph, or the graph as it is if nothing is to be done; and notes."""
-    if recipe.equalization is Equalization.NONE:
-        return Equalized(model=model), ()
-    if is_equalized(model):
-        return Equalized(model=model), ("the ONNX is equalised already: it is taken as it is",)
-
-    def feeds() -> Iterator[Feed]:
-        return ({spec.input_name: preprocess(i, spec)} for i in calibration.images_rgb())
-
-    with progress("equalising", None):
-        found = equalized(model, feeds, method=recipe.equalization, act_bits=scheme.act_bits)
-    if not found.spaces:
-        return found, ("no channel of this graph can be rescaled: it is quantized as it is",)
-    return found, ()
 
 
 def _recipe_record(recipe: Recipe) -> dict[str, Any]:

@@ -40,10 +40,21 @@ from persondet.spec import DetectorSpec
 from persondet.wording import counted
 from quantize.calibration_set import CalibrationSet
 from quantize.encodings import KEYS, read_encodings_record
-from quantize.encodings_fit import shortened
-from quantize.lost_channels import lost_channel_notes
+from quantize.encodings_fit import check_belongs, shortened
+from quantize.equalization import Equalized, equalized_on_images
+from quantize.lost_channels import lost_signal_notes
+from quantize.presets import DEFAULT_RECIPE, Equalization
+from quantize.progress import Progress, no_progress
+from quantize.quantizer import FilesBeside
 
 _OVERRIDES_NAME = "overrides.json"
+_OWN_RANGES = (
+    "the SDK got the equalised ONNX; it chooses its own ranges, so biases are not corrected"
+)
+_CLE = (
+    "--cle: cross-layer equalisation as published made this project's network worse (ours, not the "
+    "SDK's, was measured); --equalize noise, the default, does better without it"
+)
 
 
 def quantize_with_sdk(
@@ -55,12 +66,14 @@ def quantize_with_sdk(
     converting: ConvertIntent,
     quantizing: QuantizeIntent,
     spec: DetectorSpec | None = None,
-    advance: Callable[[], None] = lambda: None,
+    equalization: Equalization = DEFAULT_RECIPE.equalization,
+    progress: Progress = no_progress,
 ) -> SdkResult:
-    """Write `destination`, a quantized DLC, and its sidecar. advance: called after each image.
+    """Write `destination`, a quantized DLC, and its sidecar.
 
     calibration: None with float_fallback, which calibrates nothing. spec: instead of the ONNX
-    file's own.
+    file's own. equalization: of the ONNX that the SDK gets, which is written beside the DLC; with
+    given encodings, which belong to one ONNX, that is left as it is.
 
     Raises InputError for a model, a set or encodings that cannot be used, for what the SDK's
     version lacks and for an incomplete SDK; PersondetError where a tool fails or its file is not
@@ -74,9 +87,24 @@ def quantize_with_sdk(
     inputs = [onnx_path, *([overrides] if overrides else [])]
     check_destination(destination, ".dlc", inputs=inputs)
     record = None
+    found = Equalized(model=model)
+    notes: tuple[str, ...] = ()
+    if overrides is not None:
+        notes = check_belongs(overrides, onnx_path)
+    elif calibration is not None:
+        found, notes = equalized_on_images(
+            model,
+            spec,
+            calibration,
+            method=equalization,
+            act_bits=quantizing.act_bits,
+            progress=progress,
+        )
+    model = found.model
     graph, named_spec = with_dlc_names(model, spec)
     if overrides is not None:
         record = _with_names_of(named_spec, spec, check_overrides(overrides, model))
+    onnx_spec = spec
     model, spec = graph, named_spec
     job = _Job(
         model=model,
@@ -90,25 +118,38 @@ def quantize_with_sdk(
     first, second = job.plans(toolchain)
     toolchain.check_tools(first, second)
     with workplace(destination) as folder, publishing() as publication:
-        proof, run_notes = job.run(toolchain, folder, advance)
+        with progress("calibration files", len(calibration) if calibration else None) as advance:
+            proof, run_notes = job.run(toolchain, folder, advance)
         spec = dlc_spec(spec, converting)
         take_dlc(folder / job.product, publication.file(destination))
+        details = {
+            **details_of(toolchain, proof, first, second),
+            "intent": dataclasses.asdict(quantizing),
+            **(calibration.record() if calibration else {}),
+        }
+        if found.spaces:
+            details["equalization"] = found.record()
+            beside = FilesBeside.of(destination).equalized
+            publication.file(beside).write_bytes(found.model.SerializeToString())
+            publication.describe(
+                beside, step="equalize", inputs=inputs, spec=onnx_spec, packages=("onnx",)
+            )
         publication.describe(
             destination,
             step="quantize",
             inputs=inputs,
             spec=spec,
             packages=("onnx",),
-            details={
-                **details_of(toolchain, proof, first, second),
-                "intent": dataclasses.asdict(quantizing),
-                **(calibration.record() if calibration else {}),
-            },
+            details=details,
         )
     opset = opset_notes(model, toolchain.sdk.version)
-    notes = (*first.notes, *second.notes, *run_notes, *opset)
-    if not (quantizing.per_channel or quantizing.cle or quantizing.float_fallback):
-        notes += lost_channel_notes(model)
+    notes = (*notes, *first.notes, *second.notes, *run_notes, *opset)
+    if found.spaces:
+        notes += (_OWN_RANGES,)
+    if quantizing.cle:
+        notes += (_CLE,)
+    if not (quantizing.per_channel or quantizing.float_fallback):
+        notes += lost_signal_notes(found.lost)
     return SdkResult(destination, spec, proof, notes)
 
 

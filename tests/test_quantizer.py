@@ -250,7 +250,7 @@ def test_every_method_and_the_progress(tiny_onnx: Path, calibration: Calibration
     widths = {}
     for method in ("minmax", "percentile", "entropy", "mse"):
         steps: list[int] = []
-        graph = quantizer.graph_from_pictures(
+        graph = quantizer.graph_from_images(
             *(model, spec, calibration, Scheme(), method), lambda steps=steps: steps.append(1)
         )
         assert len(steps) == 4

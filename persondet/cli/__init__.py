@@ -35,6 +35,10 @@ COMMANDS = {
     "init": ("init", "Write an untrained checkpoint of a network."),
     "export": ("export", "Checkpoint (.pth) to ONNX."),
     "convert": ("convert", "ONNX to DLC."),
+    "equalize": (
+        "equalize",
+        "Rescale channels so that 8 bits hold them; float ONNX to float ONNX.",
+    ),
     "quantize": ("quantize", "ONNX and calibration pictures to a quantized DLC."),
     "detect": ("detect", "Find persons or heads in pictures."),
     "decode": ("decode", "Boxes from the raw outputs of your own snpe-net-run."),

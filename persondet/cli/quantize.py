@@ -1,7 +1,7 @@
 """`persondet quantize`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,8 +22,15 @@ from persondet.cli.sdk_options import (
     soc_options,
     typed_options,
 )
+from quantize.presets import DEFAULT_PRESET, PRESETS, Equalization, recipe_of
 
-_OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
+if TYPE_CHECKING:
+    from quantize.equalization import Equalized
+
+_OF_CALIBRATION = (
+    *("per_channel", "act_bits", "calibration", "max_pictures", "preset", "equalize"),
+    "correct_biases",
+)
 
 
 @click.command()
@@ -57,11 +64,27 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
     help="bits of activations",
 )
 @click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default=DEFAULT_PRESET,
+    show_default=True,
+    help="; ".join(f"{preset.name}: {preset.summary}" for preset in PRESETS.values()) + ".",
+)
+@click.option(
+    "--equalize",
+    type=click.Choice([method.value for method in Equalization]),
+    help="Rescale channels before calibration, in place of the preset's way.",
+)
+@click.option(
+    "--correct-biases/--no-correct-biases",
+    default=None,
+    help="Take off the biases what rounding does to the channels' means. [default: the preset's]",
+)
+@click.option(
     "--calibration",
     type=click.Choice(["minmax", "percentile", "entropy", "mse", "sqnr"]),
-    default="minmax",
-    show_default=True,
-    help="how the range of an activation follows from its values; sqnr, SNPE's `enhanced`: SDK",
+    help="Method that chooses activation ranges; sqnr, SNPE's `enhanced`, needs an SDK. "
+    "[default: the preset's; with an SDK minmax]",
 )
 @click.option(
     "--max-pictures",
@@ -87,6 +110,9 @@ def command(
     """Quantize MODEL on real pictures and write it as a DLC.
 
     MODEL is a float .onnx file; a .pth or a model's name is exported in passing.
+
+    Before calibration the channels are equalised: an exact rescaling after which 8 bits hold them
+    all. MODEL.equalized.onnx is that float graph; encodings belong to it.
 
     Without an SDK also writes the same graph as QDQ ONNX for onnxruntime (MODEL.quantized.onnx),
     and the encodings as JSON in the form that the vendor's --quantization_overrides reads
@@ -165,23 +191,28 @@ def _embedded(
 
     spec = given_spec(spec_path)
     chosen = calibration_set(calib, options["max_pictures"]) if calib else None
-    with (
-        onnx_of(model, spec=spec) as onnx_path,
-        progress_bar("calibrating", len(chosen) if chosen else None) as advance,
-    ):
+    recipe = recipe_of(
+        options["preset"],
+        equalization=options["equalize"],
+        corrects_biases=options["correct_biases"],
+        calibration=options["calibration"],
+    )
+    with onnx_of(model, spec=spec) as onnx_path:
         result = quantize(
             onnx_path,
             destination,
             calibration=chosen,
             encodings=encodings,
             scheme=Scheme(int(options["act_bits"]), options["per_channel"]) if chosen else None,
-            method=options["calibration"],
+            recipe=recipe,
             soc=soc,
             spec=spec,
-            advance=advance,
+            progress=progress_bar,
         )
     if chosen:
-        echo_calibration(chosen, options["calibration"])
+        echo_calibration(chosen, recipe.calibration)
+    if result.equalization:
+        click.echo(equalization_line(result.equalization))
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
     for name in result.widened:
@@ -193,4 +224,16 @@ def _embedded(
         f"  to open it without persondet on an x86 CPU, set the session option {key} to {value}: "
         "without VNNI its default integer sums saturate"
     )
+    if result.equalized:
+        click.echo(f"{result.equalized}: the equalised float graph, to which the encodings belong")
     click.echo(f"{result.encodings}: encodings for --quantization_overrides, or for --encodings")
+
+
+def equalization_line(found: "Equalized") -> str:
+    """What equalisation did, for people."""
+    gain = "" if found.gain_db is None else f", noise {found.gain_db:.1f} dB lower by the model"
+    held = f", {found.held} channels held by a Clip" if found.held else ""
+    return (
+        f"equalised: {found.spaces} groups of channels{held}{gain}; the float graph differs by "
+        f"{found.max_difference:.1g} of its largest output"
+    )

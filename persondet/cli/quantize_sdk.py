@@ -21,6 +21,7 @@ from persondet.wording import counted
 if TYPE_CHECKING:
     from export.sdk.intent import QuantizeIntent
     from quantize.calibration_set import CalibrationSet
+    from quantize.presets import Equalization
 
 _QUANTIZER_OPTIONS = (
     click.option(
@@ -82,6 +83,7 @@ class SdkJob:
     max_pictures: int
     choice: SdkChoice
     spec_path: Path | None = None
+    equalization: "Equalization | None" = None
 
 
 def quantizer_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,6 +97,7 @@ def intent_of(
 ) -> "QuantizeIntent":
     from export.sdk.intent import QuantizeIntent
 
+    options = options | {"calibration": options["calibration"] or "minmax"}
     same = (
         *("per_channel", "per_row", "weight_scheme", "calibration", "cle", "bias_correction"),
         *("float_fallback", "native_inputs", "enable_hta", "optimization_level"),
@@ -115,15 +118,13 @@ def through_sdk(job: SdkJob, intent: "QuantizeIntent") -> None:
     from persondet.cli.onnx_input import given_spec, onnx_of
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
+    from quantize.presets import DEFAULT_RECIPE
     from quantize.sdk_quantizer import quantize_with_sdk
 
     check_calibration(job, intent)
     chosen = calibration_set(job.calib, job.max_pictures) if job.calib else None
     spec = given_spec(job.spec_path)
-    with (
-        onnx_of(job.model, job.choice.opset, spec) as onnx_path,
-        progress_bar("calibration files", len(chosen) if chosen else None) as advance,
-    ):
+    with onnx_of(job.model, job.choice.opset, spec) as onnx_path:
         result = quantize_with_sdk(
             onnx_path,
             job.destination,
@@ -132,7 +133,8 @@ def through_sdk(job: SdkJob, intent: "QuantizeIntent") -> None:
             converting=ConvertIntent(overrides=job.encodings),
             quantizing=intent,
             spec=spec,
-            advance=advance,
+            equalization=job.equalization or DEFAULT_RECIPE.equalization,
+            progress=progress_bar,
         )
     if chosen:
         echo_calibration(chosen, intent.calibration)
