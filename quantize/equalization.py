@@ -197,7 +197,7 @@ def _checked_difference(
         raise PersondetError(
             f"the equalised graph differs from the float graph by {relative:.2g} of the largest "
             f"output on the calibration images (at most {MAX_DIFFERENCE:g} is rounding); please "
-            "report this model; --no-equalize quantizes without"
+            "report this model; --equalize none quantizes it without"
         )
     return relative
 

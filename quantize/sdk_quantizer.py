@@ -87,27 +87,14 @@ def quantize_with_sdk(
     inputs = [onnx_path, *([overrides] if overrides else [])]
     check_destination(destination, ".dlc", inputs=inputs)
     record = None
-    found = Equalized(model=model)
     notes: tuple[str, ...] = ()
-    if overrides is not None:
-        notes = check_belongs(overrides, onnx_path)
-    elif calibration is not None:
-        found, notes = equalized_on_images(
-            model,
-            spec,
-            calibration,
-            method=equalization,
-            act_bits=quantizing.act_bits,
-            progress=progress,
-        )
-    model = found.model
-    graph, named_spec = with_dlc_names(model, spec)
-    if overrides is not None:
-        record = _with_names_of(named_spec, spec, check_overrides(overrides, model))
     onnx_spec = spec
-    model, spec = graph, named_spec
+    graph, spec = with_dlc_names(model, spec)
+    if overrides is not None:
+        record = _with_names_of(spec, onnx_spec, check_overrides(overrides, model))
+        notes = check_belongs(overrides, onnx_path)
     job = _Job(
-        model=model,
+        model=graph,
         spec=spec,
         onnx_path=onnx_path,
         overrides=record,
@@ -117,6 +104,18 @@ def quantize_with_sdk(
     )
     first, second = job.plans(toolchain)
     toolchain.check_tools(first, second)
+    found = Equalized(model=model)
+    if overrides is None and calibration is not None:
+        found, notes = equalized_on_images(
+            model,
+            onnx_spec,
+            calibration,
+            method=equalization,
+            act_bits=quantizing.act_bits,
+            progress=progress,
+        )
+        graph, _ = with_dlc_names(found.model, onnx_spec)
+        job = dataclasses.replace(job, model=graph)
     with workplace(destination) as folder, publishing() as publication:
         with progress("calibration files", len(calibration) if calibration else None) as advance:
             proof, run_notes = job.run(toolchain, folder, advance)
@@ -142,7 +141,7 @@ def quantize_with_sdk(
             packages=("onnx",),
             details=details,
         )
-    opset = opset_notes(model, toolchain.sdk.version)
+    opset = opset_notes(graph, toolchain.sdk.version)
     notes = (*notes, *first.notes, *second.notes, *run_notes, *opset)
     if found.spaces:
         notes += (_OWN_RANGES,)

@@ -1,5 +1,8 @@
 """From ONNX to a quantized DLC, in proof by Qualcomm's loader and against onnxruntime."""
 
+import contextlib
+import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -24,12 +27,18 @@ from persondet.sidecar import read_sidecar, sha256_of
 from quantize import quantizer
 from quantize.calibration_set import CalibrationSet, calibration_set
 from quantize.encodings import read_encodings
+from quantize.presets import PRESETS
 from quantize.qdq import Scheme
-from quantize.quantizer import QuantizeResult, quantize
+from quantize.quantizer import QuantizeResult
+from quantize.quantizer import quantize as quantize_by_recipe
 from runtime.backend import open_backend
 from runtime.detector import Detector
 from runtime.qairt.graph import DlcGraph
 from runtime.qairt.reader import read_dlc
+
+PLAIN = PRESETS["snpe"].recipe
+# Most tests here are of what is common to all recipes; those of equalisation have their own file.
+quantize = functools.partial(quantize_by_recipe, recipe=PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -250,9 +259,14 @@ def test_every_method_and_the_progress(tiny_onnx: Path, calibration: Calibration
     widths = {}
     for method in ("minmax", "percentile", "entropy", "mse"):
         steps: list[int] = []
-        graph = quantizer.graph_from_images(
-            *(model, spec, calibration, Scheme(), method), lambda steps=steps: steps.append(1)
-        )
+
+        @contextlib.contextmanager
+        def progress(label: str, total: int | None, steps: list[int] = steps):
+            assert (label, total) in (("equalising", None), ("calibrating", 4))
+            yield lambda: steps.append(1)
+
+        recipe = dataclasses.replace(PLAIN, calibration=method)
+        graph = quantizer.graph_from_images(model, spec, calibration, Scheme(), recipe, progress)
         assert len(steps) == 4
         encodings = graph.encodings.activations.values()
         widths[method] = sum(encoding.max - encoding.min for encoding in encodings)
@@ -387,8 +401,10 @@ def invoke(*arguments: object):
 def test_command(tiny_onnx: Path, pictures: Path, tmp_path: Path) -> None:
     model = tmp_path / "m.onnx"
     model.write_bytes(tiny_onnx.read_bytes())
-    result = invoke(model, "--calib", pictures, "--calibration", "mse", "--max-pictures", 3)
+    result = invoke(model, "--calib", pictures, "--max-pictures", 3)
     assert result.exit_code == 0, result.output
+    assert "equalised: 3 groups of channels" in result.stdout
+    assert f"{tmp_path / 'm.equalized.onnx'}: the equalised float graph" in result.stdout
     assert f"calibrated on 3 pictures of {pictures} (mse)" in result.stdout
     assert f"{tmp_path / 'm.quantized.dlc'}: " in result.stdout
     assert f"{tmp_path / 'm.quantized.onnx'}: the same graph for onnxruntime" in result.stdout

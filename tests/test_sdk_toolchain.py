@@ -16,6 +16,7 @@ from export.sdk.versions import parse_version
 from persondet.errors import InputError, PersondetError
 from persondet.sidecar import read_sidecar
 from quantize.calibration_set import calibration_set
+from quantize.presets import Equalization
 from quantize.sdk_quantizer import quantize_with_sdk, write_calibration
 from runtime.qairt.container import check_container
 
@@ -241,6 +242,7 @@ def _quantize(onnx_path, destination, toolchain, pictures, overrides=None, **wis
         calibration=calibration_set(pictures),
         converting=ConvertIntent(overrides=overrides),
         quantizing=QuantizeIntent(**wishes),
+        equalization=Equalization.NONE,
     )
 
 
