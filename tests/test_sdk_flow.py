@@ -214,7 +214,7 @@ def test_dlc_and_quantized_dlc(made, tiny_onnx, version):
     left = {path.name for path in made(version)[0].parent.iterdir() if version in path.name}
     assert left == {f"{version}{end}" for end in (".dlc", ".dlc.json")} | {
         f"{version}.quantized{end}" for end in (".dlc", ".dlc.json")
-    }
+    } | {f"{version}.equalized{end}" for end in (".onnx", ".onnx.json")}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
