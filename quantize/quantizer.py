@@ -14,7 +14,7 @@ from export.onnx_model import is_quantized, load_detector_onnx, store_spec
 from export.socs import Soc
 from persondet.errors import InputError
 from persondet.preprocess import preprocess
-from persondet.sidecar import check_destination, publishing
+from persondet.sidecar import check_destination, publishing, sha256_of
 from persondet.spec import DetectorSpec, spec_to_json
 from quantize.calibration_set import CalibrationSet
 from quantize.encodings import Encodings, encodings_from_qdq, encodings_to_json, read_encodings
@@ -24,6 +24,8 @@ from quantize.qdq import Scheme, overrides_from_encodings, qdq_from_ranges, sche
 from quantize.ranges import observe, select_range
 from quantize.uint8_input import float_graph, input_encoding, real_values, take_bytes
 from runtime.onnx_session import EXACT_SUMS_ENTRY
+
+QDQ_ENTRY = "qdq_onnx"  # in the details of a DLC's sidecar: name and sha256 of the same graph
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,12 @@ def quantize(
             **({"calibration": method, **calibration.record()} if calibration else {}),
         }
         described: dict[str, Any] = {"step": "quantize", "inputs": inputs, "details": details}
-        dlc = add_dlc(publication, qdq_file, destination, spec, soc=soc, **described)
+        of_dlc = {**details, QDQ_ENTRY: {"name": qdq_path.name, "sha256": sha256_of(qdq_file)}}
+        dlc = add_dlc(
+            *(publication, qdq_file, destination, spec),
+            soc=soc,
+            **{**described, "details": of_dlc},
+        )
         described |= {"spec": spec, "packages": ("onnxruntime", "onnx")}
         publication.describe(encodings_path, **described)
         of_qdq = {**details, "onnxruntime_session_entries": dict([EXACT_SUMS_ENTRY])}

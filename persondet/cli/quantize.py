@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from persondet.cli.onnx_input import beside, given_spec, onnx_of, onnx_spec_option
+from persondet.cli.quantize_cost import check_cost_options, cost_options, cost_reporter
 from persondet.cli.quantize_sdk import (
     QUANTIZER_NAMES,
     SdkJob,
@@ -73,6 +74,7 @@ _OF_CALIBRATION = ("per_channel", "act_bits", "calibration", "max_pictures")
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
 @soc_options
 @onnx_spec_option
+@cost_options
 @quantizer_options
 @sdk_options
 def command(
@@ -93,6 +95,7 @@ def command(
     (MODEL.quantized.encodings.json). Options marked "SDK" mean nothing there.
     """
     choice = chosen_sdk(options, QUANTIZER_NAMES)
+    check_cost_options(options, sdk=choice is not None)
     destination = output or beside(model, ".quantized.dlc")
     if choice is None:
         if options["calibration"] == "sqnr":
@@ -156,6 +159,7 @@ def _embedded(
 
     soc = context_soc(options["context_binary"], socs)
     _check_files(model, destination, encodings)
+    say_cost = cost_reporter(model, spec_path, options)
 
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
@@ -194,3 +198,4 @@ def _embedded(
         "without VNNI its default integer sums saturate"
     )
     click.echo(f"{result.encodings}: encodings for --quantization_overrides, or for --encodings")
+    say_cost(result)
