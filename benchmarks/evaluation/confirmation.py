@@ -22,7 +22,6 @@ MAX_AP50_DIFFERENCE = 0.02
 # Up to 1.7 dB was seen between onnxruntime and the emulated HTP on 8-bit models.
 MAX_SQNR_DIFFERENCE_DB = 3.0
 _OUTPUTS = ("scores", "boxes")
-_SAME_STEP = 1e-6  # relative; steps of 16 bits are 1.5e-5 of the largest value
 _DIGITS = 9  # floats this close to a limit are equal to it
 
 
@@ -44,7 +43,8 @@ class Confirmation:
 
     qdq, dlc: the files' names.
     outputs: "scores" and "boxes" against the float model; empty if that is not at hand.
-    same_scores: share of raw scores that are the same quantized value.
+    same_scores, near_scores: share of raw scores that are the same quantized value, and that are at
+        most one quantization step apart.
     qdq_ap50, htp_ap50: on the sample; None if it has no box to be found.
     """
 
@@ -55,6 +55,7 @@ class Confirmation:
     boxes: int
     outputs: dict[str, OutputAgreement]
     same_scores: float
+    near_scores: float
     qdq_ap50: float | None
     htp_ap50: float | None
 
@@ -71,7 +72,10 @@ class Confirmation:
         ]
         if not self.outputs:
             lines.append("  SQNR against float: not known, as the float ONNX is not beside the DLC")
-        lines.append(f"  raw scores that are the same on both: {100 * self.same_scores:.1f} %")
+        lines.append(
+            f"  raw scores: {100 * self.same_scores:.1f} % the same on both, "
+            f"{100 * self.near_scores:.1f} % at most one quantization step apart"
+        )
         if self.htp_ap50 is None or self.qdq_ap50 is None:
             return [*lines, "  AP50: not defined, as these images have no box to be found"]
         return [*lines, f"  AP50: HTP {self.htp_ap50:.3f}, ONNX {self.qdq_ap50:.3f}"]
@@ -140,7 +144,8 @@ def confirm(
         images=len(sample.pictures),
         boxes=_boxes_to_find(sample),
         outputs=sums.agreement(),
-        same_scores=sums.same_scores(),
+        same_scores=sums.scores_within(steps=0),
+        near_scores=sums.scores_within(steps=1),
         qdq_ap50=qdq_ap50,
         htp_ap50=htp_ap50,
     )
@@ -161,8 +166,8 @@ class _SampleSums:
     def __init__(self) -> None:
         self.found: tuple[list[FoundPicture], list[FoundPicture]] = ([], [])
         self._differences = {name: (DifferenceSums(), DifferenceSums()) for name in _OUTPUTS}
-        self._same = 0
-        self._scores = 0
+        self._score_distances: list[np.ndarray] = []
+        self._score_step = math.inf
         self._has_reference = False
 
     def add(self, detectors: list[Detector], image_rgb: np.ndarray) -> None:
@@ -181,11 +186,14 @@ class _SampleSums:
                     one.add(reference[name], quantized[name])
 
     def _add_scores(self, qdq: np.ndarray, htp: np.ndarray) -> None:
-        self._same += int(np.isclose(qdq, htp, rtol=_SAME_STEP, atol=0).sum())
-        self._scores += qdq.size
+        """The quantized values are multiples of the step, which is the least distance of two."""
+        self._score_step = min(self._score_step, np.diff(np.unique(qdq)).min(initial=math.inf))
+        self._score_distances.append(np.abs(htp - qdq).reshape(-1))
 
-    def same_scores(self) -> float:
-        return self._same / self._scores
+    def scores_within(self, steps: int) -> float:
+        """Return the share of scores that are at most so many quantization steps apart."""
+        step = 0.0 if math.isinf(self._score_step) else self._score_step
+        return float((np.concatenate(self._score_distances) <= (steps + 0.5) * step).mean())
 
     def agreement(self) -> dict[str, OutputAgreement]:
         if not self._has_reference:

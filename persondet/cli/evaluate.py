@@ -6,7 +6,7 @@ import click
 
 from persondet.cli.annotated import AnnotatedImages
 from persondet.cli.device import DeviceChoice, device_options
-from persondet.cli.options import NAMES, images_root_option
+from persondet.cli.options import NAMES, Points, images_root_option
 from persondet.errors import InputError
 from persondet.files import is_file
 
@@ -71,7 +71,7 @@ from persondet.files import is_file
 )
 @click.option(
     "--max-drop",
-    type=float,
+    type=Points(),
     metavar="POINTS",
     help="Exit with 1 if a model has over so many AP50 points less than the first; 0.5 is an AP50 "
     "of 0.005.",

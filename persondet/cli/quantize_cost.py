@@ -1,5 +1,6 @@
 """What a quantization cost, said by `persondet quantize --data` at once."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persondet.cli.annotated import AnnotatedImages
-from persondet.cli.options import images_root_option
+from persondet.cli.options import Points, images_root_option
 from persondet.cli.sdk_options import typed_options
 from persondet.errors import PersondetError
 
@@ -34,7 +35,7 @@ _OPTIONS = (
     ),
     click.option(
         "--max-drop",
-        type=float,
+        type=Points(),
         metavar="POINTS",
         help="With --data: exit with 1 if over so many AP50 points are lost; 0.5 is an AP50 of "
         "0.005. The files stay.",
@@ -71,20 +72,27 @@ def cost_reporter(
     """
     if options["data"] is None:
         return lambda result: None
-    from persondet.models import resolve_model
-
     images = AnnotatedImages(
         data=options["data"], images_root=options["images_root"], spec_path=spec_path
     )
-    resolve_model(model)
-    truth = images.truth_if_known(model)
+    truth = images.truth_if_known(model) or images.truth(_class_names(model, spec_path))
     return lambda result: _report(model, images, truth, result, options)
+
+
+def _class_names(model: str, spec_path: Path | None) -> Sequence[str]:
+    """Return the classes of a model without a sidecar; what its loader assumes is said later."""
+    from persondet.cli.onnx_input import given_spec
+    from persondet.models import resolve_model
+    from runtime.backend import open_backend
+
+    with contextlib.closing(open_backend(resolve_model(model), given_spec(spec_path))) as backend:
+        return backend.spec.class_names
 
 
 def _report(
     model: str,
     images: AnnotatedImages,
-    known: "Truth | None",
+    known: "Truth",
     result: "QuantizeResult",
     options: Mapping[str, Any],
 ) -> None:
