@@ -25,6 +25,14 @@ class Limits:
     max_drop: float | None
 
 
+@dataclass(frozen=True)
+class OutputFiles:
+    """plots: folder of curves and faults. results: COCO results file. None: not wanted."""
+
+    plots: Path | None
+    results: Path | None
+
+
 def limits_of(
     fail_below: Sequence[str], fail_above: Sequence[str], max_drop: float | None
 ) -> Limits:
@@ -40,9 +48,9 @@ def show_one(
     run: "EvaluationRun",
     score_threshold: float | None,
     limits: Limits,
+    files: OutputFiles,
+    *,
     as_json: bool,
-    plots: Path | None,
-    results_path: Path | None,
 ) -> None:
     """Show every figure of one model. Raises PersondetError if it breaks a limit."""
     from benchmarks.evaluation import report
@@ -53,8 +61,8 @@ def show_one(
     threshold = model.spec.score_threshold if score_threshold is None else score_threshold
     evaluation = evaluate(run.truth, model.found, model.spec.input_size_hw, threshold)
     _echo_limit_notes(evaluation)
-    if results_path is not None:
-        _write_results(run, results_path)
+    if files.results is not None:
+        _write_results(run, files.results)
     if as_json:
         record = report.evaluation_json(evaluation, model.name, model.device)
         for confirmation in run.confirmations.values():
@@ -63,13 +71,13 @@ def show_one(
     else:
         _print_one(evaluation, model.name, model.device)
         _print_confirmations(run)
-    if plots is not None:
-        _draw(run, evaluation, plots)
+    if files.plots is not None:
+        _draw(run, evaluation, files.plots)
     fail_for([*figure_violations(evaluation, model.name, limits.figures), *_problems(run)])
 
 
 def show_several(
-    run: "EvaluationRun", score_threshold: float | None, limits: Limits, as_json: bool
+    run: "EvaluationRun", score_threshold: float | None, limits: Limits, *, as_json: bool
 ) -> None:
     """Show models side by side. Raises PersondetError if one breaks a limit."""
     from benchmarks.evaluation import cost_report
