@@ -14,7 +14,7 @@ from export.onnx_model import is_quantized, load_detector_onnx, store_spec
 from export.socs import Soc
 from persondet.errors import InputError
 from persondet.preprocess import preprocess
-from persondet.sidecar import check_destination, publishing, sha256_of
+from persondet.sidecar import Publication, check_destination, publishing, sha256_of
 from persondet.spec import DetectorSpec, spec_to_json
 from quantize.bias_correction import bias_shifts, shifted
 from quantize.calibration_set import MAX_IMAGES, CalibrationSet
@@ -28,6 +28,8 @@ from quantize.qdq import Scheme, overrides_from_encodings, qdq_from_ranges, sche
 from quantize.ranges import observe, select_range
 from quantize.uint8_input import float_graph, input_encoding, real_values, take_bytes
 from runtime.onnx_session import EXACT_SUMS_ENTRY
+
+QDQ_ENTRY = "qdq_onnx"  # in the details of a DLC's sidecar: name and sha256 of the same graph
 
 
 @dataclass(frozen=True)
@@ -95,47 +97,83 @@ def quantize(
     notes: tuple[str, ...] = ()
     if encodings is not None:
         notes = check_belongs(encodings, onnx_path)
+        graph = graph_from_encodings(model, spec, read_encodings(encodings))
+    else:
+        assert calibration is not None
+        graph = graph_from_images(model, spec, calibration, scheme or Scheme(), recipe, progress)
+    details = {
+        "scheme": dataclasses.asdict(graph.scheme),
+        "widened_weight_scales": list(graph.widened),
+        **(_recipe_record(recipe) | calibration.record() if calibration else {}),
+    }
+    written = _Written(onnx_path=onnx_path, destination=destination, inputs=inputs, spec=spec)
     with publishing() as publication:  # all of them and their sidecars appear, or none
-        qdq_file, encodings_file = map(publication.file, (beside.qdq, beside.encodings))
-        if calibration is not None:
-            scheme = scheme or Scheme()
-            graph = graph_from_images(model, spec, calibration, scheme, recipe, progress)
-        else:
-            assert encodings is not None
-            graph = graph_from_encodings(model, spec, read_encodings(encodings))
-        qdq_file.write_bytes(graph.model.SerializeToString())
-        encodings_file.write_text(encodings_to_json(graph.encodings), encoding="utf-8")
-        details = {
-            "scheme": dataclasses.asdict(graph.scheme),
-            "widened_weight_scales": list(graph.widened),
-            **(_recipe_record(recipe) | calibration.record() if calibration else {}),
-        }
-        described: dict[str, Any] = {"step": "quantize", "inputs": inputs, "details": details}
-        belongs_to = onnx_path
-        if graph.equalization is not None:
-            belongs_to = publication.file(beside.equalized)
-            belongs_to.write_bytes(graph.equalization.model.SerializeToString())
-            details["equalization"] = graph.equalization.record()
-        details["float_onnx"] = {
-            "name": (beside.equalized if graph.equalization else onnx_path).name,
-            "sha256": sha256_of(belongs_to),
-        }
-        dlc = add_dlc(publication, qdq_file, destination, spec, soc=soc, **described)
-        described |= {"spec": spec, "packages": ("onnxruntime", "onnx")}
-        publication.describe(beside.encodings, **described)
-        if graph.equalization is not None:
-            publication.describe(beside.equalized, **{**described, "step": "equalize"})
-        of_qdq = {**details, "onnxruntime_session_entries": dict([EXACT_SUMS_ENTRY])}
-        publication.describe(beside.qdq, **{**described, "details": of_qdq})
+        dlc = written.publish(publication, graph, details, soc)
     return QuantizeResult(
-        dlc,
-        beside.qdq,
-        beside.encodings,
-        graph.widened,
-        (*notes, *graph.notes),
-        beside.equalized if graph.equalization else None,
-        graph.equalization,
+        dlc=dlc,
+        qdq=beside.qdq,
+        encodings=beside.encodings,
+        widened=graph.widened,
+        notes=(*notes, *graph.notes),
+        equalized=beside.equalized if graph.equalization else None,
+        equalization=graph.equalization,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """Where a quantized graph goes. inputs: what it was made from."""
+
+    onnx_path: Path
+    destination: Path
+    inputs: list[Path]
+    spec: DetectorSpec
+
+    def publish(
+        self,
+        publication: Publication,
+        graph: QuantizedGraph,
+        details: dict[str, Any],
+        soc: Soc | None,
+    ) -> ConvertResult:
+        """Write and describe the DLC and the files beside it."""
+        beside = FilesBeside.of(self.destination)
+        details = details | self._float_record(publication, graph)
+        described: dict[str, Any] = {"step": "quantize", "inputs": self.inputs}
+        qdq_file = publication.file(beside.qdq)
+        qdq_file.write_bytes(graph.model.SerializeToString())
+        encodings_file = publication.file(beside.encodings)
+        encodings_file.write_text(encodings_to_json(graph.encodings), encoding="utf-8")
+        qdq_record = {"name": beside.qdq.name, "sha256": sha256_of(qdq_file)}
+        dlc = add_dlc(
+            *(publication, qdq_file, self.destination, self.spec),
+            soc=soc,
+            details={**details, QDQ_ENTRY: qdq_record},
+            **described,
+        )
+        described |= {"spec": self.spec, "packages": ("onnxruntime", "onnx")}
+        publication.describe(beside.encodings, details=details, **described)
+        of_qdq = {**details, "onnxruntime_session_entries": dict([EXACT_SUMS_ENTRY])}
+        publication.describe(beside.qdq, details=of_qdq, **described)
+        if graph.equalization is not None:
+            publication.describe(
+                beside.equalized, details=details, **{**described, "step": "equalize"}
+            )
+        return dlc
+
+    def _float_record(self, publication: Publication, graph: QuantizedGraph) -> dict[str, Any]:
+        """The float graph that the encodings belong to: the given one, or the equalised one, which
+        is written."""
+        if graph.equalization is None:
+            found = {"name": self.onnx_path.name, "sha256": sha256_of(self.onnx_path)}
+            return {"float_onnx": found}
+        path = FilesBeside.of(self.destination).equalized
+        file = publication.file(path)
+        file.write_bytes(graph.equalization.model.SerializeToString())
+        return {
+            "float_onnx": {"name": path.name, "sha256": sha256_of(file)},
+            "equalization": graph.equalization.record(),
+        }
 
 
 def graph_from_images(

@@ -77,8 +77,11 @@ class Summary:
 class Evaluation:
     """total: the mean over the classes; of one class, that class.
 
-    tallies: by class name, judged at IoU 0.5, for curves. data_notes: the truth's. limit_notes:
-    where COCO's limit of detections per image was reached, in words.
+    tallies: by class name, judged at IoU 0.5, for curves. resampled: (resamples,) float64 of each
+    figure of `total`, NaN if it is not defined; resample i holds the same images in every
+    evaluation of the same number of images, so that differences between models are paired.
+    data_notes: the truth's. limit_notes: where COCO's limit of detections per image was reached, in
+    words.
     """
 
     data: str
@@ -87,6 +90,7 @@ class Evaluation:
     total: Summary
     classes: tuple[Summary, ...]
     tallies: Mapping[str, Tally]
+    resampled: Mapping[str, np.ndarray]
     data_notes: tuple[str, ...] = ()
     limit_notes: tuple[str, ...] = ()
 
@@ -133,8 +137,10 @@ def evaluate(
         for tallies, point, values in zip(classes, points, drawn, strict=True)
     ]
     total = summaries[0]
+    resampled = drawn[0]
     if len(classes) > 1:
-        total = _summary(classes, _mean(points), _mean(drawn), score_threshold)
+        resampled = _mean(drawn)
+        total = _summary(classes, _mean(points), resampled, score_threshold)
     tallies = {of_class.name: of_class.at_50 for of_class in classes}
     return Evaluation(
         data=truth.name,
@@ -143,6 +149,7 @@ def evaluate(
         total=total,
         classes=tuple(summaries),
         tallies=tallies,
+        resampled={name: resampled[name] for name in FIGURES},
         data_notes=truth.notes,
         limit_notes=tuple(note for of_class in classes for note in _limit_notes(of_class)),
     )

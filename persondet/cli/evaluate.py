@@ -1,20 +1,23 @@
 """`persondet evaluate`."""
 
-import contextlib
-import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from persondet.cli.annotated import AnnotatedImages
 from persondet.cli.device import DeviceChoice, device_options
-from persondet.cli.options import NAMES, images_root_option
+from persondet.cli.options import NAMES, Points, images_root_option
 from persondet.errors import InputError
 from persondet.files import is_file
-from persondet.wording import counted
+
+if TYPE_CHECKING:
+    from persondet.cli.evaluation_output import OutputFiles
 
 
 @click.command()
-@click.argument("model")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "--data",
     required=True,
@@ -58,10 +61,42 @@ from persondet.wording import counted
     metavar="FILE",
     help="Spec or sidecar, for a model file that came without its own.",
 )
+@click.option(
+    "--fail-below",
+    multiple=True,
+    metavar="FIGURE=VALUE",
+    help="Exit with 1 if a model is below: AP50=0.6, recall=0.7. May be given more than once.",
+)
+@click.option(
+    "--fail-above",
+    multiple=True,
+    metavar="FIGURE=VALUE",
+    help="Exit with 1 if a model is above: mr2=0.7, changed=0.02 (the share of the first model's "
+    "detections that vanished or appeared). May be given more than once.",
+)
+@click.option(
+    "--max-drop",
+    type=Points(),
+    metavar="POINTS",
+    help="Exit with 1 if a model has over so many AP50 points less than the first; 0.5 is an AP50 "
+    "of 0.005.",
+)
+@click.option(
+    "--proxy",
+    is_flag=True,
+    help="In place of a quantized DLC, evaluate the QDQ ONNX that was written with it, and check "
+    "on --confirm images that the HTP agrees: much faster than emulating it on all.",
+)
+@click.option(
+    "--confirm",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Images of --proxy's check on the HTP, taken evenly. Default: 20.",
+)
 @device_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
-    model: str,
+    models: tuple[str, ...],
     data: str,
     images_root: Path | None,
     classes: tuple[str, ...] | None,
@@ -72,6 +107,11 @@ def command(
     results_path: Path | None,
     no_cache: bool,
     spec_path: Path | None,
+    fail_below: tuple[str, ...],
+    fail_above: tuple[str, ...],
+    max_drop: float | None,
+    proxy: bool,
+    confirm: int | None,
     device: DeviceChoice | None,
     as_json: bool,
 ) -> None:
@@ -80,95 +120,68 @@ def command(
     Average precision as COCO and VOC have it, miss rates, precision and recall by threshold, AP50
     by size, each with its 95 % interval. MODEL is a .pth, .onnx or .dlc file, or a model's name.
 
+    Several models are shown side by side against the first: AP50, MR-2, the difference in AP50 with
+    its paired 95 % interval, and how many detections changed.
+
     Detections are kept in the user's cache, by the content of model and picture: an interrupted run
     goes on, and one that is repeated takes no time.
     """
-    from benchmarks.evaluation import report
-    from benchmarks.evaluation.collecting import collect
-    from benchmarks.evaluation.detections_cache import detections_cache, engine
-    from benchmarks.evaluation.evaluation import evaluate
-    from benchmarks.evaluation.found import ModelToOpen
-    from benchmarks.evaluation.results import results_of
-    from benchmarks.evaluation.truth import read_truth
-    from persondet.cli.opening import open_model, spec_if_known
-    from persondet.cli.progress import progress_bar
-    from persondet.data.sources import parse_sources
-    from persondet.images import read_image_rgb
-    from persondet.models import resolve_model
-    from persondet.preprocess import preprocess
-    from persondet.sidecar import check_destination, check_folder
-    from runtime.backend import model_kind
-    from runtime.output import write_coco_results
+    from persondet.cli.evaluation_output import OutputFiles, limits_of, show_one, show_several
+    from persondet.cli.evaluation_run import run_models
 
-    if plots is not None:
-        import matplotlib.figure  # noqa: F401  # missing: better known now than at the end
+    files = OutputFiles(plots, results_path)
+    several = len(models) > 1
+    _check_count(several, plots or results_path, max_drop)
+    _check_place(device, workers, proxy=proxy, confirm=confirm)
+    images = AnnotatedImages(
+        data=data,
+        images_root=images_root,
+        classes=classes,
+        limit=limit,
+        workers=workers,
+        use_cache=not no_cache,
+        spec_path=spec_path,
+        device=device,
+    )
+    _check_files(models, images, files)
+    limits = limits_of(fail_below, fail_above, max_drop)
+    run = run_models(images, models, proxy=proxy, sample=confirm)
+    if several:
+        show_several(run, score_threshold, limits, as_json=as_json)
+    else:
+        show_one(run, score_threshold, limits, files, as_json=as_json)
 
-        check_folder(plots)
 
+def _check_count(several: bool, written: Path | None, max_drop: float | None) -> None:
+    """Raise click.UsageError for options that do not go with this number of models."""
+    if several and written is not None:
+        raise click.UsageError("--plots and --results are for one model, not for several")
+    if not several and max_drop is not None:
+        raise click.UsageError("--max-drop needs two models or more; the first is the reference")
+
+
+def _check_place(
+    device: DeviceChoice | None, workers: int, *, proxy: bool, confirm: int | None
+) -> None:
+    """Raise for options that contradict each other about what runs the models."""
+    if confirm is not None and not proxy:
+        raise click.UsageError("--confirm needs --proxy")
     if device is not None and workers > 1:
         raise InputError("--workers are processes on this machine; with --device there are none")
-    path = resolve_model(model)
-    sources = parse_sources([data], images_root)
-    if results_path is not None:
-        annotations = [source.annotations for source in sources if is_file(source.annotations)]
-        check_destination(results_path, ".json", inputs=[path, *annotations])
-    kind = model_kind(path)
-    known = spec_if_known(model, spec_path)
-    truth = read_truth(sources, known.class_names, classes, limit) if known else None
-    threads = None if kind == "dlc" or device else 1
-    with contextlib.ExitStack() as stack:
-        if device is None:
-            there = None
-            backend = stack.enter_context(contextlib.closing(open_model(model, spec_path, threads)))
-        else:
-            (there,) = device.open(stack, [model], spec_path)
-            backend = there
-        spec, ran_on = backend.spec, backend.device
-        if truth is None or known is None or known.class_names != spec.class_names:
-            truth = read_truth(sources, spec.class_names, classes, limit)
-        for note in truth.notes:
-            click.echo(f"note: {note}", err=True)
-        to_open = ModelToOpen(path, spec, threads)
-        cache = (
-            None
-            if no_cache
-            else detections_cache(to_open, engine(kind, backend, on_device=there is not None))
-        )
-        pictures = [picture.path for picture in truth.pictures]
-        if there is not None:
-            waiting = (path for path in pictures if cache is None or cache.get(path) is None)
-            there.prefetch(preprocess(read_image_rgb(path), spec) for path in waiting)
-        with progress_bar("detecting", len(pictures)) as advance:
-            found, cached = collect(to_open, backend, pictures, cache, workers, advance)
-    if cached:
-        of = counted(len(pictures), "picture")
-        click.echo(f"note: detections of {cached} of {of} came from another run", err=True)
-    threshold = spec.score_threshold if score_threshold is None else score_threshold
-    evaluation = evaluate(truth, found, spec.input_size_hw, threshold)
-    for note in evaluation.limit_notes:
-        click.echo(f"note: {note}", err=True)
-    if results_path is not None:
-        write_coco_results(results_path, results_of(truth, found))
-        click.echo(f"COCO results of {counted(len(found), 'picture')}: {results_path}", err=True)
-    if as_json:
-        record = report.evaluation_json(evaluation, model, ran_on)
-        click.echo(json.dumps(record, allow_nan=False))
-    else:
-        from benchmarks.tables import print_to_stdout
+    if device is not None and proxy:
+        raise click.UsageError("--proxy is for a DLC that is emulated here, not for --device")
 
-        print_to_stdout(report.title_text(evaluation, model, ran_on))
-        for heading, summary in report.summaries(evaluation):
-            print_to_stdout("", heading, report.figures_table(evaluation, summary))
-            print_to_stdout("", report.sizes_table(summary))
-            print_to_stdout("", report.thresholds_table(summary))
-        print_to_stdout("", report.explanation_text(evaluation))
-    if plots is not None:
-        from benchmarks.evaluation.contact_sheet import draw_faults
-        from benchmarks.evaluation.faults import faults
-        from benchmarks.evaluation.plots import draw_curves
 
-        drawn = draw_curves(evaluation, Path(model).name, plots)
-        worst = faults(truth, found, spec.input_size_hw, threshold)
-        drawn += draw_faults(worst, truth, found, threshold, plots)
-        for picture in drawn:
-            click.echo(f"drawn: {picture}", err=True)
+def _check_files(models: Sequence[str], images: AnnotatedImages, files: "OutputFiles") -> None:
+    """Raise InputError for models and data that are not there, and for unwritable places."""
+    from persondet.models import resolve_model
+    from persondet.sidecar import check_destination, check_folder
+
+    if files.plots is not None:
+        import matplotlib.figure  # noqa: F401  # missing: better known now than at the end
+
+        check_folder(files.plots)
+    inputs = [resolve_model(model) for model in models]
+    inputs += [s.annotations for s in images.sources() if is_file(s.annotations)]
+    if files.results is not None:
+        check_destination(files.results, ".json", inputs=inputs)

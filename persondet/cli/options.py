@@ -1,5 +1,6 @@
 """Option types that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,20 @@ class CommaSeparated(click.ParamType):
         if not all(parts):
             self.fail(f"{value!r} is not a list like a,b,c", param, ctx)
         return tuple(self.item.convert(part, param, ctx) for part in parts)
+
+
+class Points(click.types.FloatParamType):
+    """AP50 points: a number. NaN, which every limit would let pass, is none."""
+
+    name = "points"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 NAMES = CommaSeparated(click.STRING)

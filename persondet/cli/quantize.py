@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persondet.cli.onnx_input import beside, given_spec, onnx_of, onnx_spec_option
+from persondet.cli.quantize_cost import check_cost_options, cost_options, cost_reporter
 from persondet.cli.quantize_sdk import (
     QUANTIZER_NAMES,
     SdkJob,
@@ -96,6 +97,7 @@ _OF_CALIBRATION = (
 @click.option("--context-binary", is_flag=True, help="also compile ahead of time for --soc")
 @soc_options
 @onnx_spec_option
+@cost_options
 @quantizer_options
 @sdk_options
 def command(
@@ -119,6 +121,7 @@ def command(
     (MODEL.quantized.encodings.json). Options marked "SDK" mean nothing there.
     """
     choice = chosen_sdk(options, QUANTIZER_NAMES)
+    check_cost_options(options, sdk=choice is not None)
     destination = output or beside(model, ".quantized.dlc")
     if choice is None:
         if options["calibration"] == "sqnr":
@@ -182,6 +185,7 @@ def _embedded(
 
     soc = context_soc(options["context_binary"], socs)
     _check_files(model, destination, encodings)
+    say_cost = cost_reporter(model, spec_path, options)
 
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
@@ -227,6 +231,7 @@ def _embedded(
     if result.equalized:
         click.echo(f"{result.equalized}: the equalised float graph, to which the encodings belong")
     click.echo(f"{result.encodings}: encodings for --quantization_overrides, or for --encodings")
+    say_cost(result)
 
 
 def equalization_line(found: "Equalized") -> str:
