@@ -141,6 +141,9 @@ def command(
             max_pictures=options["max_pictures"],
             choice=choice,
             spec_path=spec_path,
+            equalization=recipe_of(
+                options["preset"], equalization=options["equalize"]
+            ).equalization,
         )
         intent = intent_of(soc_names(soc), encodings, options)
         if choice.dry_run:
