@@ -347,8 +347,8 @@ def test_float_fallback(persondet, imitation_sdk, tiny_onnx, pictures, tmp_path,
     words = ("quantize", tiny_onnx, "-o", tmp_path / "e.dlc", "--calib", pictures)
     assert persondet(*words, "--toolchain", "embedded")[0] == 0
     encodings, root = tmp_path / "e.quantized.encodings.json", imitation_sdk(NEWEST)
-    words = ("quantize", tiny_onnx, "-o", tmp_path / "q.dlc", "--sdk", root, "--sdk-tools", tools)
-    words += ("--encodings", encodings, "--float-fallback")
+    words = ("quantize", tmp_path / "e.equalized.onnx", "-o", tmp_path / "q.dlc", "--sdk", root)
+    words += ("--sdk-tools", tools, "--encodings", encodings, "--float-fallback")
     code, _, err = persondet(*words)
     assert code == 0, err
     assert read_graph(tmp_path / "q.dlc").tensors["image"].encoding is not None
