@@ -22,10 +22,7 @@ from persondet.training.initial import (
 )
 from persondet.zoo import F38, RFB_C32, detector_spec
 
-FOLDED = (
-    Path(__file__).parents[2]
-    / "shared/data/weights/mobilenet_v2_1.0_224_imagenet_bnfolded_int8.npz"
-)
+FOLDED = "mobilenet_v2_1.0_224_imagenet_bnfolded_int8.npz"
 
 
 def fake_npz(folder: Path) -> Path:
@@ -58,10 +55,10 @@ def folded_stem_and_block(folded, images: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("real", [False, True])
-def test_the_backbone_computes_what_the_folded_file_says(real: bool, tmp_path: Path) -> None:
-    if real and not FOLDED.exists():
-        pytest.skip("no ../shared/data/weights here")
-    path = FOLDED if real else fake_npz(tmp_path)
+def test_the_backbone_computes_what_the_folded_file_says(
+    real: bool, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    path = request.getfixturevalue("shared_weights") / FOLDED if real else fake_npz(tmp_path)
     network = build_network(detector_spec(F38))
     images = torch.randn(2, 3, 300, 300, generator=torch.Generator().manual_seed(0))
     notes = start_from_imagenet(network, path, images)
