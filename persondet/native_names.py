@@ -1,4 +1,4 @@
-"""Names of files for libraries in C++, which take UTF-8 alone: OpenCV crashes on any other name."""
+"""Names of files for libraries in C++, which take UTF-8 alone: OpenCV crashes on other names."""
 
 import contextlib
 import os

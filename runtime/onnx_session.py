@@ -6,12 +6,15 @@ products in 16 bits, which saturate: an output can be off by many times the quan
 the result depends on the CPU. No session of this project computes so.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
+
+from persondet.native_names import native_name
 
 # What to set when opening a quantized graph without this module (SessionOptions.
 # add_session_config_entry). ONNX Runtime ignores it where its kernels do not saturate.
@@ -49,22 +52,26 @@ def open_session(
     threads: of the graph's operators; None for ONNX Runtime's choice. entries: more session
     configuration entries. provider: (devices, provider options) of a registered execution provider
     instead of the CPU's. log_errors: also log them to standard error.
-    Raises ONNX Runtime's own exceptions, which have no common class but Exception.
+    Raises ONNX Runtime's own exceptions, which have no common class but Exception; InputError if
+    the file's name is not UTF-8 and no link to it can be made.
     """
     options = _options(arithmetic)
     options.log_severity_level = 3 if log_errors else 4  # what fails is raised, and printed once
     options.intra_op_num_threads = threads or 0
     for key, value in (entries or {}).items():
         options.add_session_config_entry(key, value)
-    source = model if isinstance(model, bytes) else str(model)
+    providers: list[str] | None = ["CPUExecutionProvider"]
     if provider is not None:
         devices, provider_options = provider
         options.add_provider_for_devices(devices, provider_options)
-        return onnxruntime.InferenceSession(source, options, enable_fallback=0)
-    # Without enable_fallback=0, what fails is tried a second time and printed to standard output.
-    return onnxruntime.InferenceSession(
-        source, options, providers=["CPUExecutionProvider"], enable_fallback=0
-    )
+        providers = None
+    with contextlib.ExitStack() as stack:
+        source = (
+            model if isinstance(model, bytes) else stack.enter_context(native_name(Path(model)))
+        )
+        # Without enable_fallback=0, what fails is tried a second time and printed to standard
+        # output.
+        return onnxruntime.InferenceSession(source, options, providers=providers, enable_fallback=0)
 
 
 def _options(arithmetic: Arithmetic) -> onnxruntime.SessionOptions:

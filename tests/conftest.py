@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,11 +22,18 @@ for _number, _handler in (
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).parents[2] / "shared"
+NEEDS_SHARED = "needs the folder ../shared, which is not part of the project"
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     return _present(SHARED / "data")
+
+
+@pytest.fixture(scope="session")
+def shared_weights(shared_data: Path) -> Path:
+    """Weights of others, and a golden run of the original person detector."""
+    return shared_data / "weights"
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +44,17 @@ def shared_dlc() -> Path:
 
 def _present(folder: Path) -> Path:
     if not folder.is_dir():
-        pytest.skip(f"needs the folder ../{folder.relative_to(SHARED.parent)}, which is not here")
+        pytest.skip(NEEDS_SHARED)
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give all tests that need ../shared one place, so that the summary has one line for them."""
+    report = yield
+    if report.skipped and str(report.longrepr[2]).endswith(NEEDS_SHARED):
+        report.longrepr = (__file__, None, NEEDS_SHARED)
+    return report
 
 
 @pytest.fixture(scope="session")

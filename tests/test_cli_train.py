@@ -259,6 +259,16 @@ def test_what_cannot_be_is_said(folder: Path, tmp_path: Path, more: list[str], m
     assert message in str(result.exception)
 
 
+def test_a_configuration_that_is_wrong_is_named(folder: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('steps = ["x"]')
+    message = rf"^{recipe}: invalid training configuration: an item of steps is \"x\""
+    with pytest.raises(InputError, match=message):
+        CliRunner().invoke(
+            command, arguments(folder, tmp_path / "run", "--config", recipe), catch_exceptions=False
+        )
+
+
 def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -274,7 +274,12 @@ def test_coco_classes_that_no_picture_labels_are_left_out_when_opened(tmp_path: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no COCO annotation: expected a JSON object with images"),
+        ("{", r"is no COCO annotation: not JSON \(Expecting property name"),
+        (
+            "[" * 99 + "]" * 99,
+            r"is no COCO annotation: not JSON \(its values are nested more than 64 deep\)",
+        ),
+        ("1" * 5000, r"is no COCO annotation: not JSON \(.*digits"),
         ("[]", "is no COCO annotation: expected a JSON object with images"),
         ('{"images": []}', "is no COCO annotation: expected a JSON object with images"),
         ('{"images": 3, "annotations": [], "categories": []}', "is no COCO annotation: expected a"),

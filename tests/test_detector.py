@@ -1,7 +1,6 @@
 """Detector: stages joined, thresholds of zero, classes, pictures of every shape."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from persondet.errors import InputError, PersondetError
 from persondet.zoo import detector_spec
 from runtime.detector import Detector
 
-GOLDEN = Path(__file__).parents[2] / "shared/data/weights/ssdlite_mobilenet_v2_person_golden.npz"
+GOLDEN = "ssdlite_mobilenet_v2_person_golden.npz"
 PICTURE = np.zeros((100, 200, 3), np.uint8)
 
 
@@ -115,10 +114,9 @@ def test_the_backend_gets_what_its_format_says():
         assert backend.fed[0].dtype == spec.input_dtype
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="shared/data/weights is not here")
-def test_the_golden_picture_of_the_original_detector():
+def test_the_golden_picture_of_the_original_detector(shared_weights):
     """Anchors, box code, scores and suppression as the TF Object Detection API did them."""
-    golden = np.load(GOLDEN)
+    golden = np.load(shared_weights / GOLDEN)
     spec = detector_spec("ssdlite-mb2-person")
     yxyx = golden["anchors_ymin_xmin_ymax_xmax"]
     sides = yxyx[:, 2:] - yxyx[:, :2]

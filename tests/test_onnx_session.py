@@ -6,6 +6,7 @@ an x86 CPU without VNNI: per channel their SQNR there is 22 dB instead of 43. On
 """
 
 import functools
+import os
 
 import numpy as np
 import onnx
@@ -193,3 +194,11 @@ def test_what_fails_is_raised_and_not_printed(capfd) -> None:
     with pytest.raises(UnicodeDecodeError):
         open_session(model.SerializeToString().replace(b"Nope", b"No\xf6e"))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_name_that_is_not_utf8(tmp_path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    path = save_onnx(folder / os.fsdecode(b"\xe9.onnx"), outputs_with({}))
+    assert open_session(path).get_inputs()
+    assert open_backend(path).name == os.fsdecode(b"\xe9.onnx")

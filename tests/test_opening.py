@@ -84,11 +84,19 @@ def test_a_missing_spec_file_is_refused(tmp_path):
         opening.read_spec(tmp_path / "none.json")
 
 
-def test_an_onnx_keeps_its_own_spec(tmp_path, tiny_onnx):
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"nms_iou": 0.9}, "note: --spec {spec} is not used: {model} comes with its own\n"),
+        ({"input_format": "uint8-nhwc"}, ""),
+    ],
+)
+def test_an_onnx_keeps_its_own_spec(tmp_path, tiny_onnx, capsys, change, note):
     other = tmp_path / "other.json"
-    other.write_text(spec_to_json(dataclasses.replace(SPEC, nms_iou=0.9)))
+    other.write_text(spec_to_json(dataclasses.replace(SPEC, **change)))
     backend = opening.open_model(str(tiny_onnx), other)
     assert backend.spec == SPEC
+    assert capsys.readouterr().err == note.format(spec=other, model=tiny_onnx)
     backend.close()
 
 

@@ -9,8 +9,7 @@ from click.testing import CliRunner
 from persondet.cli.train import command
 from persondet.training.curves import read_log
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-IMAGENET = DATA / "weights" / "mobilenet_v2_1.0_224_imagenet_bnfolded_int8.npz"
+IMAGENET = "weights/mobilenet_v2_1.0_224_imagenet_bnfolded_int8.npz"
 CONFIG = """
 epochs = 30
 batch_size = 10
@@ -45,14 +44,14 @@ def twenty_pictures(annotations: Path) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not IMAGENET.exists(), reason="no ../shared/data here")
-def test_twenty_pictures_are_learnt_by_heart(tmp_path: Path) -> None:
+def test_twenty_pictures_are_learnt_by_heart(shared_data: Path, tmp_path: Path) -> None:
     annotations = tmp_path / "twenty.json"
-    annotations.write_text(json.dumps(twenty_pictures(DATA / "scut_head_b" / "train.json")))
+    pictures = twenty_pictures(shared_data / "scut_head_b" / "train.json")
+    annotations.write_text(json.dumps(pictures))
     (tmp_path / "train.toml").write_text(CONFIG)
-    source, out = f"coco:{annotations}:{DATA}", tmp_path / "run"
+    source, out = f"coco:{annotations}:{shared_data}", tmp_path / "run"
     arguments = [source, "--val", source, "--model", "f38", "--out", str(out), "--device", "cpu"]
-    arguments += ["--init", str(IMAGENET), "--config", str(tmp_path / "train.toml")]
+    arguments += ["--init", str(shared_data / IMAGENET), "--config", str(tmp_path / "train.toml")]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert read_log(out / "log.jsonl")[-1]["ap50"] >= 0.95

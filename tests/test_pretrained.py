@@ -2,7 +2,6 @@
 
 import sys
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,8 @@ from persondet.boxes import iou_matrix, xyxy_from_cxcywh
 from persondet.errors import InputError
 from persondet.tf_graph import read_constants
 
-SHARED_WEIGHTS = Path(__file__).parents[2] / "shared" / "data" / "weights"
-GOLDEN = SHARED_WEIGHTS / "ssdlite_mobilenet_v2_person_golden.npz"
-CONSTANTS = SHARED_WEIGHTS / "ssdlite_mobilenet_v2_person_tf.npz"
+GOLDEN = "ssdlite_mobilenet_v2_person_golden.npz"
+CONSTANTS = "ssdlite_mobilenet_v2_person_tf.npz"
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +26,8 @@ def graph():
 
 
 @pytest.fixture(scope="module")
-def golden():
-    if not GOLDEN.is_file():
-        pytest.skip(f"{GOLDEN} is not there: the golden run is not part of the project")
-    with np.load(GOLDEN) as arrays:
+def golden(shared_weights):
+    with np.load(shared_weights / GOLDEN) as arrays:
         return dict(arrays)
 
 
@@ -45,10 +41,9 @@ def outputs(graph, golden):
     return scores[0].numpy(), boxes[0].numpy()
 
 
-@pytest.mark.skipif(not CONSTANTS.is_file(), reason=f"{CONSTANTS} is not there")
-def test_the_graphs_constants_are_read_exactly(graph):
+def test_the_graphs_constants_are_read_exactly(graph, shared_weights):
     constants = read_constants(graph)
-    with np.load(CONSTANTS) as expected:
+    with np.load(shared_weights / CONSTANTS) as expected:
         for name in expected:
             np.testing.assert_array_equal(constants[name], expected[name], err_msg=name)
 

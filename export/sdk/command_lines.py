@@ -51,7 +51,6 @@ _SNPE_1 = Toolset("snpe", ONNX_TO_DLC, DLC_QUANTIZE, None)
 # not snpe-dlc-quantize: in 2.x that is a shell script around the same two tools
 _SNPE_2 = Toolset("snpe", ONNX_TO_DLC, DLC_QUANT, GRAPH_PREPARE)
 _QAIRT = Toolset("qairt", QAIRT_CONVERTER, QAIRT_QUANTIZER, GRAPH_PREPARE)
-TOOLSETS = ("snpe", "qairt")
 # An option's key, and what is filled in for its {value}.
 Wish = tuple[str, str]
 

@@ -1,6 +1,7 @@
 """A MODEL, as the user names it, to a backend."""
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ def open_model(model: str, spec_path: Path | None = None, threads: int | None = 
     """Open a file or a model's name.
 
     spec_path: used for an ONNX or a DLC that came without its spec, and for a .pth, whose own
-    anchors may be guessed. Raises InputError as `open_backend` does.
+    anchors may be guessed. A note says if it differs from the one that is used. Raises InputError
+    as `open_backend` does.
     """
     path = resolve_model(model)
     kind = model_kind(path)
@@ -29,13 +31,19 @@ def open_model(model: str, spec_path: Path | None = None, threads: int | None = 
         if kind == "dlc":
             raise InputError(f"{model}: --threads is of onnxruntime and PyTorch; a DLC has none")
         options["threads"] = threads
-    spec = None
-    if spec_path is not None and not (kind == "dlc" and spec_beside(path)):
-        spec = read_spec(spec_path)
-    backend = open_backend(path, spec, **options)
+    given = read_spec(spec_path) if spec_path is not None else None
+    own = spec_beside(path) if given is not None and kind == "dlc" else None
+    backend = open_backend(path, own or given, **options)
+    if given is not None and not _is_same_model(given, backend.spec):
+        click.echo(f"note: --spec {spec_path} is not used: {model} comes with its own", err=True)
     for note in getattr(backend, "notes", ()):
         click.echo(f"note: {note}", err=True)
     return backend
+
+
+def _is_same_model(given: DetectorSpec, used: DetectorSpec) -> bool:
+    """Return True if the specs are equal but for how the graph takes its input."""
+    return dataclasses.replace(given, input_format=used.input_format) == used
 
 
 def spec_if_known(model: str, spec_path: Path | None = None) -> DetectorSpec | None:

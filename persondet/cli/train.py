@@ -232,7 +232,10 @@ def _config(path: Path | None, overrides: Mapping[str, Any]) -> "TrainConfig":
     from persondet.training.config import config_from_dict, read_config
 
     values = read_config(path) if path else {}
-    return config_from_dict(values | {k: v for k, v in overrides.items() if v is not None})
+    try:
+        return config_from_dict(values | {k: v for k, v in overrides.items() if v is not None})
+    except InputError as error:
+        raise InputError(f"{path}: {error}" if path else str(error)) from None
 
 
 def _check_device(device: str) -> None:

@@ -83,8 +83,8 @@ def entry_object(entry: Any, kind: str, number: int) -> Mapping[str, Any]:
 def _record(path: Path) -> dict[str, Any]:
     try:
         record = parse_json(annotation_text(path))
-    except ValueError:
-        record = None
+    except ValueError as error:
+        raise InputError(f"{path} is no COCO annotation: not JSON ({error})") from None
     if not isinstance(record, dict) or not all(isinstance(record.get(k), list) for k in _LISTS):
         raise InputError(
             f"{path} is no COCO annotation: expected a JSON object with images, annotations and "

@@ -30,9 +30,6 @@ class Example:
     ignore: np.ndarray
 
 
-NO_AUGMENTATION = AugmentRule(photometric=0, expand=0, crop=0, zoom=0, mirror=0)
-
-
 def augmented(
     example: Example, rule: AugmentRule, size_hw: tuple[int, int], rng: np.random.Generator
 ) -> Example:
