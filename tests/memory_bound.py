@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from persondet.checkpoint import load_checkpoint
+from persondet.errors import InputError
 from persondet.networks import build_network
 from persondet.training.initial import is_imagenet_backbone, start_from_imagenet
 from persondet.training.state_file import read_state
@@ -54,6 +55,8 @@ def main() -> None:
         try:
             READERS[reader](Path(name))
             error, text = "", ""
+        except InputError as raised:  # its own kinds too
+            error, text = "InputError", str(raised)
         except Exception as raised:
             error, text = type(raised).__name__, str(raised)
         print(json.dumps([error, text]), flush=True)
