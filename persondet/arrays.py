@@ -34,9 +34,10 @@ def read_arrays(path: Path, what: str = "") -> dict[str, np.ndarray]:
     except OSError as error:
         raise InputError(f"cannot read {named}: {error.strerror or error}") from None
     except Exception as error:  # the zip, its compression and numpy's headers each have their own
+        # (zipfile quotes a whole directory in some)
         raise FormatError(
             f"cannot read {named}: expected arrays that numpy.savez wrote, found a damaged or "
-            f"another file ({error})"
+            f"another file ({str(error)[:200]})"
         ) from None
 
 
