@@ -4,7 +4,7 @@ Float and rounded graph run side by side, layer by layer; the correction of a la
 before the next one is looked at (Nagel et al. 2019, section 4.2, there from statistics).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -17,17 +17,25 @@ from quantize.stepwise import NodeRunner, steps
 MAX_IMAGES = 24
 
 
+# From a Conv node and its input per image, (float graph's, quantized graph's), to its weight
+ChooseWeight = Callable[[onnx.NodeProto, Sequence[tuple[np.ndarray, np.ndarray]]], np.ndarray]
+
+
 def corrected_biases(
     model: onnx.ModelProto,
     feeds: Iterable[Mapping[str, np.ndarray]],
     encodings: Encodings,
     advance: Callable[[], None] = lambda: None,
+    *,
+    choose_weight: ChooseWeight | None = None,
 ) -> onnx.ModelProto:
     """The float graph with the biases that its quantized form should have.
 
     encodings: of activations and weights, as they are written. After the correction each channel of
     each convolution's output, before its activation, has the float graph's mean over the images.
-    advance: called after each node.
+    advance: called after each node. choose_weight: replaces the encoded weight of each convolution,
+    before its bias is corrected, by what it returns, which is then in the result as well; None to
+    round weights to the nearest.
     """
     constants = constants_of(model.graph)
     weights = {
@@ -37,17 +45,23 @@ def corrected_biases(
     }
     images = [(dict(feed), _encoded(dict(feed), encodings)) for feed in feeds]
     biases: dict[str, np.ndarray] = {}
+    chosen: dict[str, np.ndarray] = {}
     for runner, done in steps(model):
-        shift = None
+        node = runner.node
         exact = [runner({**constants, **values}) for values, _ in images]
-        rounded = [runner({**constants, **weights, **values}) for _, values in images]
+        if choose_weight and node.op_type == "Conv" and node.input[1] in set(weights) - set(chosen):
+            pairs = [(left[node.input[0]], right[node.input[0]]) for left, right in images]
+            chosen[node.input[1]] = choose_weight(node, pairs)
+        now = {**constants, **weights, **chosen}
+        rounded = [runner({**now, **values}) for _, values in images]
+        shift = None
         if _has_bias(runner, constants):
             shift = _mean_difference(exact, rounded)
-            biases[runner.node.input[2]] = shift
+            biases[node.input[2]] = constants[node.input[2]] + shift
         for (exact_values, rounded_values), of_exact, of_rounded in zip(
             images, exact, rounded, strict=True
         ):
-            names = runner.node.output
+            names = node.output
             if shift is not None:
                 of_rounded = [of_rounded[0] + shift[:, None, None]]
             exact_values.update(zip(names, of_exact, strict=True))
@@ -56,7 +70,7 @@ def corrected_biases(
                 exact_values.pop(name, None)
                 rounded_values.pop(name, None)
         advance()
-    return _shifted(model, biases)
+    return _stored(model, {**biases, **chosen})
 
 
 def rounded_weight(weight: np.ndarray, channels: tuple[TensorEncoding, ...]) -> np.ndarray:
@@ -92,11 +106,10 @@ def _mean_difference(exact: list[list[np.ndarray]], rounded: list[list[np.ndarra
     return np.mean(differences, axis=0).astype(np.float32)
 
 
-def _shifted(model: onnx.ModelProto, shifts: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+def _stored(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for item in copy.graph.initializer:
-        if item.name in shifts:
-            bias = numpy_helper.to_array(item) + shifts[item.name]
-            item.CopyFrom(numpy_helper.from_array(bias, item.name))
+        if item.name in values:
+            item.CopyFrom(numpy_helper.from_array(values[item.name], item.name))
     return copy
