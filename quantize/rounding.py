@@ -75,7 +75,7 @@ class PatchReader:
         self._run = NodeRunner(copying, opsets)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """(1, C, H, W) to (groups, C / groups * taps, pixels), MOST_PIXELS at most, evenly taken."""
+        """(1, C, H, W) to (groups, C / groups * taps, pixels), at most MOST_PIXELS of them."""
         (found,) = self._run({"input": values, "copies": self._copies})
         patches = found.reshape(self._groups, self._size, -1)
         return patches[:, :, :: -(-patches.shape[2] // MOST_PIXELS)]
