@@ -4,7 +4,7 @@ Float and rounded graph run side by side, layer by layer; the correction of a la
 before the next one is looked at (Nagel et al. 2019, section 4.2, there from statistics).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -15,18 +15,27 @@ from quantize.encodings import Encodings, TensorEncoding
 from quantize.stepwise import NodeRunner, steps
 from quantize.tensor_values import Feed
 
+_METADATA_KEY = "persondet_corrected"  # in an ONNX whose values go with one file of encodings
 
-def bias_shifts(
+# From a Conv node and its input per image, (float graph's, quantized graph's), to its weight
+ChooseWeight = Callable[[onnx.NodeProto, Sequence[tuple[np.ndarray, np.ndarray]]], np.ndarray]
+
+
+def corrected_values(
     model: onnx.ModelProto,
     feeds: Iterable[Feed],
     encodings: Encodings,
     advance: Callable[[], None] = lambda: None,
+    *,
+    choose_weight: ChooseWeight | None = None,
 ) -> dict[str, np.ndarray]:
-    """What to add to each bias (C,), float32, by its name.
+    """Return the biases (C,), float32, that the quantized form of a float graph should have, by
+    name; with choose_weight the weights as well.
 
-    encodings: of activations and weights, as they are written. With the shifts each channel of each
-    convolution's output, before its activation, has the float graph's mean over the images.
-    advance: called after each node.
+    encodings: of activations and weights, as they are written. With these biases each channel of
+    each convolution's output, before its activation, has the float graph's mean over the images.
+    advance: called after each node. choose_weight: gives each convolution's weight on its
+    encoding's grid, before its bias is corrected; None to round to the nearest.
     """
     constants = constants_of(model.graph)
     weights = {
@@ -35,18 +44,24 @@ def bias_shifts(
         if name in constants
     }
     images = [(dict(feed), _encoded(dict(feed), encodings)) for feed in feeds]
-    shifts: dict[str, np.ndarray] = {}
+    biases: dict[str, np.ndarray] = {}
+    chosen: dict[str, np.ndarray] = {}
     for runner, done in steps(model):
-        shift = None
+        node = runner.node
         exact = [runner({**constants, **values}) for values, _ in images]
-        rounded = [runner({**constants, **weights, **values}) for _, values in images]
+        if choose_weight and node.op_type == "Conv" and node.input[1] in set(weights) - set(chosen):
+            pairs = [(left[node.input[0]], right[node.input[0]]) for left, right in images]
+            chosen[node.input[1]] = choose_weight(node, pairs)
+        now = {**constants, **weights, **chosen}
+        rounded = [runner({**now, **values}) for _, values in images]
+        shift = None
         if _has_bias(runner, constants):
             shift = _mean_difference(exact, rounded)
-            shifts[runner.node.input[2]] = shift
+            biases[node.input[2]] = constants[node.input[2]] + shift
         for (exact_values, rounded_values), of_exact, of_rounded in zip(
             images, exact, rounded, strict=True
         ):
-            names = runner.node.output
+            names = node.output
             if shift is not None:
                 of_rounded = [of_rounded[0] + shift[:, None, None]]
             exact_values.update(zip(names, of_exact, strict=True))
@@ -55,18 +70,18 @@ def bias_shifts(
                 exact_values.pop(name, None)
                 rounded_values.pop(name, None)
         advance()
-    return shifts
+    return {**biases, **chosen}
 
 
-def shifted(model: onnx.ModelProto, shifts: Mapping[str, np.ndarray]) -> onnx.ModelProto:
-    """A copy of the graph with the shifts added to its biases."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for item in copy.graph.initializer:
-        if item.name in shifts:
-            bias = numpy_helper.to_array(item) + shifts[item.name]
-            item.CopyFrom(numpy_helper.from_array(bias, item.name))
-    return copy
+def mark_corrected(model: onnx.ModelProto) -> None:
+    """Say in the graph that its biases or weights are made for one file of encodings."""
+    if not is_corrected(model):
+        model.metadata_props.add(key=_METADATA_KEY, value="for its encodings")
+
+
+def is_corrected(model: onnx.ModelProto) -> bool:
+    """Whether `mark_corrected` was called on the graph."""
+    return any(entry.key == _METADATA_KEY for entry in model.metadata_props)
 
 
 def rounded_weight(weight: np.ndarray, channels: tuple[TensorEncoding, ...]) -> np.ndarray:
@@ -100,3 +115,13 @@ def _mean_difference(exact: list[list[np.ndarray]], rounded: list[list[np.ndarra
     pairs = zip(exact, rounded, strict=True)
     differences = [(a - b).mean((0, 2, 3), dtype=np.float64) for (a,), (b,) in pairs]
     return np.mean(differences, axis=0).astype(np.float32)
+
+
+def with_values(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """Return a copy of the graph with these constants in place of its own of the same names."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for item in copy.graph.initializer:
+        if item.name in values:
+            item.CopyFrom(numpy_helper.from_array(values[item.name], item.name))
+    return copy

@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 from persondet.errors import InputError
 from persondet.sidecar import read_sidecar, sha256_of
+from quantize.bias_correction import is_corrected
 from quantize.encodings import Encodings
 
 _SHOWN = 8
@@ -33,6 +34,15 @@ def check_belongs(encodings_path: Path, onnx_path: Path) -> tuple[str, ...]:
             f"not to {onnx_path}: their weights differ; give that file"
         )
     return ()
+
+
+def refuse_corrected(model: onnx.ModelProto, onnx_path: Path) -> None:
+    """Raise InputError for a graph whose values are made for one file of encodings."""
+    if is_corrected(model):
+        raise InputError(
+            f"the biases of {onnx_path} are corrected for the encodings that were written with it: "
+            "give these (--encodings), or quantize the ONNX that it was made from"
+        )
 
 
 def check_fit(encodings: Encodings, graph: onnx.GraphProto) -> None:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
+
+from persondet.errors import InputError
 
 
 class Equalization(Enum):
@@ -12,18 +15,30 @@ class Equalization(Enum):
     NOISE = "noise"
 
 
+class Rounding(Enum):
+    """How weights are rounded to their encodings."""
+
+    NEAREST = "nearest"
+    ADAPTIVE = "adaptive"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a float graph becomes a quantized one.
 
     equalization: how channels are rescaled before calibration. corrects_biases: whether what
     rounding does to the channels' means is taken off the biases. calibration: method that chooses
-    activation ranges, one of `quantize.ranges.METHODS`.
+    activation ranges, one of `quantize.ranges.METHODS`. rounding: adaptive corrects biases as well.
     """
 
     equalization: Equalization
     corrects_biases: bool
     calibration: str
+    rounding: Rounding = Rounding.NEAREST
+
+    def __post_init__(self) -> None:
+        if self.rounding is Rounding.ADAPTIVE and not self.corrects_biases:
+            raise InputError("adaptive rounding corrects biases in the same pass; leave that on")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +57,16 @@ PRESETS = {
             name="accurate",
             recipe=Recipe(equalization=Equalization.NOISE, corrects_biases=True, calibration="mse"),
             summary="equalise by the noise model, ranges of least error, correct biases",
+        ),
+        Preset(
+            name="best",
+            recipe=Recipe(
+                equalization=Equalization.NOISE,
+                corrects_biases=True,
+                calibration="mse",
+                rounding=Rounding.ADAPTIVE,
+            ),
+            summary="accurate, and round weights so that layers' outputs are kept",
         ),
         Preset(
             name="fast",
@@ -69,13 +94,14 @@ def recipe_of(
     equalization: str | None = None,
     corrects_biases: bool | None = None,
     calibration: str | None = None,
+    rounding: str | None = None,
 ) -> Recipe:
     """The preset's recipe with what is given in its place."""
-    recipe = PRESETS[preset].recipe
-    if equalization is not None:
-        recipe = replace(recipe, equalization=Equalization(equalization))
-    if corrects_biases is not None:
-        recipe = replace(recipe, corrects_biases=corrects_biases)
-    if calibration is not None:
-        recipe = replace(recipe, calibration=calibration)
-    return recipe
+    changes: dict[str, Any] = {
+        "equalization": Equalization(equalization) if equalization else None,
+        "corrects_biases": corrects_biases,
+        "calibration": calibration,
+        "rounding": Rounding(rounding) if rounding else None,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(PRESETS[preset].recipe, **given)

@@ -1,7 +1,7 @@
 """ONNX and calibration pictures, or encodings, to a quantized DLC."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,18 @@ from persondet.errors import InputError
 from persondet.preprocess import preprocess
 from persondet.sidecar import Publication, check_destination, publishing, sha256_of
 from persondet.spec import DetectorSpec, spec_to_json
-from quantize.bias_correction import bias_shifts, shifted
+from quantize.bias_correction import corrected_values, mark_corrected, with_values
 from quantize.calibration_set import MAX_IMAGES, CalibrationSet
+from quantize.channel_spaces import constants_of
 from quantize.encodings import Encodings, encodings_from_qdq, encodings_to_json, read_encodings
-from quantize.encodings_fit import check_belongs, check_fit
+from quantize.encodings_fit import check_belongs, check_fit, refuse_corrected
 from quantize.equalization import Equalized, equalized_on_images
 from quantize.lost_channels import lost_signal_notes
-from quantize.presets import DEFAULT_RECIPE, Recipe
+from quantize.presets import DEFAULT_RECIPE, Recipe, Rounding
 from quantize.progress import Progress, no_progress
 from quantize.qdq import Scheme, overrides_from_encodings, qdq_from_ranges, scheme_of
 from quantize.ranges import observe, select_range
+from quantize.rounding import rounded_values
 from quantize.uint8_input import float_graph, input_encoding, real_values, take_bytes
 from runtime.onnx_session import EXACT_SUMS_ENTRY
 
@@ -35,7 +37,8 @@ QDQ_ENTRY = "qdq_onnx"  # in the details of a DLC's sidecar: name and sha256 of 
 @dataclass(frozen=True)
 class QuantizeResult:
     """dlc: the quantized DLC; qdq: its ONNX, for onnxruntime; widened: weights whose scale was
-    widened so that their bias fits int32; notes: what its user should know."""
+    widened so that their bias fits int32; notes: what its user should know; equalized: the float
+    ONNX that the encodings belong to, None if it is the given one."""
 
     dlc: ConvertResult
     qdq: Path
@@ -48,14 +51,16 @@ class QuantizeResult:
 
 @dataclass(frozen=True)
 class QuantizedGraph:
-    """model: the QDQ graph; encodings: what it holds, by tensor of the float graph; equalization:
-    the float graph that these belong to, and what was done to it; None if it is the given one."""
+    """model: the QDQ graph; encodings: what it holds, by tensor of the float graph; float_model:
+    the float graph that these belong to, rescaled and corrected, None if it is the given one;
+    equalization: how it was rescaled, None if not."""
 
     model: onnx.ModelProto
     spec: DetectorSpec
     scheme: Scheme
     encodings: Encodings
     widened: tuple[str, ...]
+    float_model: onnx.ModelProto | None = None
     equalization: Equalized | None = None
     notes: tuple[str, ...] = ()
 
@@ -73,7 +78,7 @@ def quantize(
     progress: Progress = no_progress,
 ) -> QuantizeResult:
     """Write the quantized DLC, the QDQ ONNX and the encodings, each with its sidecar; and the
-    equalised float ONNX that they belong to, if the recipe equalises.
+    float ONNX that they belong to, if the recipe equalises or corrects.
 
     Exactly one of calibration (images) and encodings (a file of an earlier run, which says scheme
     and ranges, and belongs to the ONNX that it was written for) is needed. destination: None for
@@ -100,6 +105,7 @@ def quantize(
         graph = graph_from_encodings(model, spec, read_encodings(encodings))
     else:
         assert calibration is not None
+        refuse_corrected(model, onnx_path)
         graph = graph_from_images(model, spec, calibration, scheme or Scheme(), recipe, progress)
     details = {
         "scheme": dataclasses.asdict(graph.scheme),
@@ -115,7 +121,7 @@ def quantize(
         encodings=beside.encodings,
         widened=graph.widened,
         notes=(*notes, *graph.notes),
-        equalized=beside.equalized if graph.equalization else None,
+        equalized=beside.equalized if graph.float_model else None,
         equalization=graph.equalization,
     )
 
@@ -155,24 +161,24 @@ class _Written:
         publication.describe(beside.encodings, details=details, **described)
         of_qdq = {**details, "onnxruntime_session_entries": dict([EXACT_SUMS_ENTRY])}
         publication.describe(beside.qdq, details=of_qdq, **described)
-        if graph.equalization is not None:
+        if graph.float_model is not None:
             publication.describe(
                 beside.equalized, details=details, **{**described, "step": "equalize"}
             )
         return dlc
 
     def _float_record(self, publication: Publication, graph: QuantizedGraph) -> dict[str, Any]:
-        """The float graph that the encodings belong to: the given one, or the equalised one, which
-        is written."""
-        if graph.equalization is None:
+        """The float graph that the encodings belong to: the given one, or another, which is
+        written."""
+        if graph.float_model is None:
             found = {"name": self.onnx_path.name, "sha256": sha256_of(self.onnx_path)}
             return {"float_onnx": found}
         path = FilesBeside.of(self.destination).equalized
         file = publication.file(path)
-        file.write_bytes(graph.equalization.model.SerializeToString())
+        file.write_bytes(graph.float_model.SerializeToString())
         return {
             "float_onnx": {"name": path.name, "sha256": sha256_of(file)},
-            "equalization": graph.equalization.record(),
+            "equalization": graph.equalization.record() if graph.equalization else None,
         }
 
 
@@ -193,6 +199,8 @@ def graph_from_images(
         act_bits=scheme.act_bits,
         progress=progress,
     )
+    if not scheme.per_channel:
+        notes = (*notes, *lost_signal_notes(found.lost))
     graph = _float_graph(found.model, spec, scheme)
     with progress("calibrating", len(calibration)) as advance:
         inputs = _inputs(spec, calibration, advance)
@@ -202,15 +210,43 @@ def graph_from_images(
         for name, histogram in histograms.items()
     }
     quantized = _quantized(graph, spec, scheme, ranges, Encodings({}, {}))
+    equalization = found if found.spaces else None
+    float_model = found.model if found.spaces else None
     if recipe.corrects_biases:
-        with progress("correcting biases", len(graph.graph.node)) as advance:
-            inputs = _inputs(spec, calibration.evenly(MAX_IMAGES))
-            shifts = bias_shifts(graph, inputs, quantized.encodings, advance)
-        corrected = shifted(graph, shifts)
-        quantized = _quantized(corrected, spec, scheme, ranges, Encodings({}, {}))
-    if not scheme.per_channel:
-        notes = (*notes, *lost_signal_notes(found.lost))
-    return dataclasses.replace(quantized, equalization=found if found.spaces else None, notes=notes)
+        label = "rounding" if recipe.rounding is Rounding.ADAPTIVE else "correcting biases"
+        with progress(label, len(graph.graph.node)) as advance:
+            correct = _CORRECTIONS[recipe.rounding]
+            few = _inputs(spec, calibration.evenly(MAX_IMAGES))
+            values = correct(graph, few, quantized.encodings, advance)
+        float_model = _with_corrections(found.model, spec, scheme, values)
+        weights = Encodings({}, quantized.encodings.params)
+        graph = _float_graph(float_model, spec, scheme)
+        quantized = dataclasses.replace(
+            _quantized(graph, spec, scheme, ranges, weights), widened=quantized.widened
+        )
+    return dataclasses.replace(
+        quantized, float_model=float_model, equalization=equalization, notes=notes
+    )
+
+
+_CORRECTIONS = {Rounding.NEAREST: corrected_values, Rounding.ADAPTIVE: rounded_values}
+
+
+def _with_corrections(
+    model: onnx.ModelProto,
+    spec: DetectorSpec,
+    scheme: Scheme,
+    values: Mapping[str, np.ndarray],
+) -> onnx.ModelProto:
+    """Return the ONNX with corrected values of `_float_graph`, whose first bias may hold a share of
+    the input's normalisation."""
+    found = with_values(model, {name: v for name, v in values.items() if v.ndim > 1})
+    biases = constants_of(_float_graph(found, spec, scheme).graph)
+    own = constants_of(found.graph)
+    shifts = {name: own[name] + (v - biases[name]) for name, v in values.items() if v.ndim == 1}
+    found = with_values(found, shifts)
+    mark_corrected(found)
+    return found
 
 
 def _recipe_record(recipe: Recipe) -> dict[str, Any]:
@@ -218,6 +254,7 @@ def _recipe_record(recipe: Recipe) -> dict[str, Any]:
         "calibration": recipe.calibration,
         "equalization_method": recipe.equalization.value,
         "corrects_biases": recipe.corrects_biases,
+        "rounding": recipe.rounding.value,
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from conv_graph import constants
 from random_graphs import feeds, random_graph
 
-from quantize.bias_correction import bias_shifts, rounded, rounded_weight, shifted
+from quantize.bias_correction import corrected_values, rounded, rounded_weight, with_values
 from quantize.encodings import encoding_of, encodings_from_qdq
 from quantize.qdq import Scheme, qdq_from_ranges
 from quantize.ranges import observe, select_range
@@ -34,7 +34,8 @@ def test_the_means_of_the_outputs_are_the_float_graphs(seed: int, per_channel: b
     model, given = random_graph(seed), feeds(12)
     before = quantized(model, given, per_channel)
     encodings = encodings_from_qdq(before)
-    after = quantized(shifted(model, bias_shifts(model, given, encodings)), given, per_channel)
+    corrected = with_values(model, corrected_values(model, given, encodings))
+    after = quantized(corrected, given, per_channel)
     for name in ("scores", "boxes"):
         exact = means(model, name, given)
         gap = np.abs(means(after, name, given) - exact).max()
@@ -63,12 +64,9 @@ def test_only_biases_change() -> None:
     model, given = random_graph(2), feeds(3)
     encodings = encodings_from_qdq(quantized(model, given, False))
     steps: list[int] = []
-    shifts = bias_shifts(model, given, encodings, lambda: steps.append(1))
+    found = corrected_values(model, given, encodings, lambda: steps.append(1))
     assert len(steps) == len(model.graph.node)
-    found, before = constants(shifted(model, shifts)), constants(model)
-    for name, array in before.items():
-        if name in shifts:
-            np.testing.assert_allclose(found[name], array + shifts[name], atol=1e-7)
-        else:
-            np.testing.assert_array_equal(found[name], array)
-    assert set(shifts) == {name for name in before if name.endswith(".b")}
+    assert set(found) == {name for name in constants(model) if name.endswith(".b")}
+    written = constants(with_values(model, found))
+    for name, array in constants(model).items():
+        np.testing.assert_array_equal(written[name], found.get(name, array))

@@ -23,14 +23,14 @@ from persondet.cli.sdk_options import (
     soc_options,
     typed_options,
 )
-from quantize.presets import DEFAULT_PRESET, PRESETS, Equalization, recipe_of
+from quantize.presets import DEFAULT_PRESET, PRESETS, Equalization, Rounding, recipe_of
 
 if TYPE_CHECKING:
     from quantize.equalization import Equalized
 
 _OF_CALIBRATION = (
     *("per_channel", "act_bits", "calibration", "max_pictures", "preset", "equalize"),
-    "correct_biases",
+    *("correct_biases", "rounding"),
 )
 
 
@@ -82,6 +82,11 @@ _OF_CALIBRATION = (
     help="Take off the biases what rounding does to the channels' means. [default: the preset's]",
 )
 @click.option(
+    "--rounding",
+    type=click.Choice([rounding.value for rounding in Rounding]),
+    help="adaptive: round each weight with an eye on what its layer makes. [default: the preset's]",
+)
+@click.option(
     "--calibration",
     type=click.Choice(["minmax", "percentile", "entropy", "mse", "sqnr"]),
     help="Method that chooses activation ranges; sqnr, SNPE's `enhanced`, needs an SDK. "
@@ -114,7 +119,8 @@ def command(
     MODEL is a float .onnx file; a .pth or a model's name is exported in passing.
 
     Before calibration the channels are equalised: an exact rescaling after which 8 bits hold them
-    all. MODEL.equalized.onnx is that float graph; encodings belong to it.
+    all. Then biases are corrected. MODEL.equalized.onnx is that float graph; encodings belong to
+    it.
 
     Without an SDK also writes the same graph as QDQ ONNX for onnxruntime (MODEL.quantized.onnx),
     and the encodings as JSON in the form that the vendor's --quantization_overrides reads
@@ -203,6 +209,7 @@ def _embedded(
         equalization=options["equalize"],
         corrects_biases=options["correct_biases"],
         calibration=options["calibration"],
+        rounding=options["rounding"],
     )
     with onnx_of(model, spec=spec) as onnx_path:
         result = quantize(
@@ -232,7 +239,7 @@ def _embedded(
         "without VNNI its default integer sums saturate"
     )
     if result.equalized:
-        click.echo(f"{result.equalized}: the equalised float graph, to which the encodings belong")
+        click.echo(f"{result.equalized}: the float graph to which the encodings belong")
     click.echo(f"{result.encodings}: encodings for --quantization_overrides, or for --encodings")
     say_cost(result)
 
