@@ -15,7 +15,7 @@ define CHECK_OPENCV
 @$(BIN)/python -c 'import cv2'
 endef
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint figures clean
 
 demo: .venv/.demo-installed
 	@$(BIN)/persondet demo --out demo-output
@@ -27,6 +27,10 @@ lint: .venv/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Hours: the published tables of weights and of eight bits, from annotated images in DATA.
+figures: .venv/.dev-installed
+	@$(BIN)/python -m benchmarks.published $(if $(DATA),$(DATA),$(error give DATA=folder of the data sets)) figures-output
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "persondet needs Python 3.11 or newer, found %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -47,4 +51,4 @@ lint: .venv/.dev-installed
 	@touch $@
 
 clean:
-	rm -rf .venv demo-output build dist *.egg-info
+	rm -rf .venv demo-output figures-output build dist *.egg-info
