@@ -212,7 +212,7 @@ def mix_of(
 
 def fewest(
     candidates: Sequence[Candidate], is_enough: Callable[[Sequence[Candidate]], bool]
-) -> Sequence[Candidate] | None:
+) -> tuple[Candidate, ...] | None:
     """Return as few of the candidates, the first ones first, as are enough; None if all are not.
 
     What is enough is taken to stay so with more, which AP50 does not quite keep to: fewer might do.
@@ -227,12 +227,12 @@ def fewest(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(candidates[:middle]) else (middle, high)
-    return _without_needless(candidates[:high], is_enough)
+    return _without_needless(tuple(candidates[:high]), is_enough)
 
 
 def _without_needless(
-    chosen: Sequence[Candidate], is_enough: Callable[[Sequence[Candidate]], bool]
-) -> Sequence[Candidate]:
+    chosen: tuple[Candidate, ...], is_enough: Callable[[Sequence[Candidate]], bool]
+) -> tuple[Candidate, ...]:
     """The last one is needed, and of many each does too little to be tried."""
     if len(chosen) > _MOST_DROPPED:
         return chosen
