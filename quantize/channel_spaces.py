@@ -94,7 +94,7 @@ def channel_graph(model: onnx.ModelProto) -> ChannelGraph:
     union = _Union()
     blocked = {value.name for value in (*model.graph.input, *model.graph.output)}
     caps: dict[str, float] = {}
-    shapes = _shapes(model)
+    shapes = tensor_shapes(model)
     for node in model.graph.node:
         joined, cap = _joined(node, constants, shapes)
         if joined:
@@ -246,7 +246,8 @@ def constants_of(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
     return found
 
 
-def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """The shapes that can be inferred, by tensor name; 0 for a size that is not known."""
     graph = onnx.shape_inference.infer_shapes(model).graph
     return {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)

@@ -166,7 +166,7 @@ def _parsed_one(value: Any) -> TensorEncoding:
     low, high = float(value["min"]), float(value["max"])
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"min {low} and max {high} are no range")
-    found = _from_range(bits, low, high, symmetric=symmetric.capitalize() == "True")
+    found = encoding_from_range(bits, low, high, symmetric=symmetric.capitalize() == "True")
     if "scale" not in value and "offset" not in value:
         return found
     scale = float(value.get("scale", found.scale))
@@ -184,7 +184,9 @@ def _parsed_one(value: Any) -> TensorEncoding:
     return given
 
 
-def _from_range(bits: int, low: float, high: float, *, symmetric: bool) -> TensorEncoding:
+def encoding_from_range(
+    bits: int, low: float, high: float, *, symmetric: bool = False
+) -> TensorEncoding:
     """The vendor's rule: the range made to contain 0, at least MIN_WIDTH wide, 0 exact."""
     low, high = min(low, 0.0), max(high, 0.0)
     high = max(high, low + MIN_WIDTH)

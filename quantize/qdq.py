@@ -2,9 +2,10 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ _ACTIVATION_TYPES = {8: QuantType.QUInt8, 16: QuantType.QUInt16}
 _PER_CHANNEL_OPSET = 13  # since then DequantizeLinear has an axis
 
 Overrides = dict[str, list[dict[str, Any]]]
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,14 @@ class Scheme:
 
 
 def scheme_of(encodings: Encodings) -> Scheme:
-    """The scheme that encodings follow; for what they leave open, the weights."""
-    bits = {encoding.bitwidth for encoding in encodings.activations.values()}
-    per_channel = any(len(channels) > 1 for channels in encodings.params.values())
-    return Scheme(max(bits, default=8), per_channel)
+    """The scheme that most encodings follow, for what they leave open, the weights."""
+    bits = Counter(encoding.bitwidth for encoding in encodings.activations.values())
+    per_channel = Counter(len(channels) > 1 for channels in encodings.params.values())
+    return Scheme(_most_common(bits, default=8), _most_common(per_channel, default=False))
+
+
+def _most_common(counts: Counter[_Value], *, default: _Value) -> _Value:
+    return counts.most_common(1)[0][0] if counts else default
 
 
 def qdq_from_ranges(
@@ -57,11 +63,12 @@ def qdq_from_ranges(
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The QDQ graph, and the names of the weights whose scale was widened for their bias.
 
-    ranges: (low, high) by activation. overrides: fixed encodings by tensor.
+    ranges: (low, high) by activation. overrides: by tensor fixed encodings, or what else differs
+    from the scheme.
     Raises InputError where an activation has neither, PersondetError naming the layers whose bias
     cannot be stored this way.
     """
-    if scheme.per_channel and _opset(model) < _PER_CHANNEL_OPSET:
+    if _has_axes(scheme, overrides) and _opset(model) < _PER_CHANNEL_OPSET:
         model = onnx.version_converter.convert_version(model, _PER_CHANNEL_OPSET)
     quantized = _quantize(model, ranges, scheme, overrides)
     needed = encodings_from_qdq(quantized).activations
@@ -83,6 +90,17 @@ def _without_encodings(missing: list[str], *, calibrated: bool) -> str:
     if calibrated:
         return f"calibration gives no ranges for {which}; replace the operations that make them"
     return f"no encodings are given for {which}; calibrate with pictures (--calib) instead"
+
+
+def _has_axes(scheme: Scheme, overrides: Overrides) -> bool:
+    return scheme.per_channel or any("axis" in first for first, *_ in overrides.values())
+
+
+def per_channel_overrides(weights: Iterable[str]) -> Overrides:
+    """Symmetric scales per output channel for these weights alone."""
+    return {
+        name: [{"quant_type": QuantType.QInt8, "symmetric": True, "axis": 0}] for name in weights
+    }
 
 
 def overrides_from_encodings(encodings: Encodings) -> Overrides:

@@ -23,8 +23,8 @@ _BINS = 3**9
 _MIDDLE = _BINS // 2
 _MOST_COUNTED = 1 << 18  # values of a tensor and a picture, about; the extremes are of all
 _SHARES = np.geomspace(1, 0.01, 91)  # of each end of the full range, that mse and entropy try
-_MOVING_OPS = ("Transpose", "Reshape")  # what they make keeps the encoding of their input
-_FUSED_OPS = ("Relu", "Clip")  # the encoding does their work, on what only they read
+MOVING_OPS = ("Transpose", "Reshape")  # what they make keeps the encoding of their input
+FUSED_OPS = ("Relu", "Clip")  # the encoding does their work, on what only they read
 
 
 @dataclass
@@ -117,11 +117,11 @@ def _encoded_activations(model: onnx.ModelProto) -> list[str]:
     for node in model.graph.node:
         for name in node.input:
             read_by.setdefault(name, []).append(node.op_type)
-    fused = {name for name, ops in read_by.items() if len(ops) == 1 and ops[0] in _FUSED_OPS}
+    fused = {name for name, ops in read_by.items() if len(ops) == 1 and ops[0] in FUSED_OPS}
     return [
         name
         for node in model.graph.node
-        if node.op_type not in ("Constant", *_MOVING_OPS)
+        if node.op_type not in ("Constant", *MOVING_OPS)
         for name in node.output
         if name not in fused
     ]

@@ -293,7 +293,7 @@ def earlier(quantized: QuantizeResult, tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("where", "error"),
     [
-        ("quantize.quantizer.preprocess", KeyboardInterrupt()),
+        ("quantize.quantized_graph.preprocess", KeyboardInterrupt()),
         ("quantize.quantizer.observe", PersondetError("no")),
         ("export.embedded.write_dlc", OSError(28, "No space left on device")),
         ("export.embedded.write_dlc", KeyboardInterrupt()),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from persondet.cli.onnx_input import beside, given_spec, onnx_of, onnx_spec_option
-from persondet.cli.quantize_cost import check_cost_options, cost_options, cost_reporter
+from persondet.cli.quantize_cost import check_cost_options, cost_options, cost_reporter, mix_lines
 from persondet.cli.quantize_sdk import (
     QUANTIZER_NAMES,
     SdkJob,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _OF_CALIBRATION = (
     *("per_channel", "act_bits", "calibration", "max_pictures", "preset", "equalize"),
-    *("correct_biases", "rounding"),
+    *("correct_biases", "rounding", "auto"),
 )
 
 
@@ -194,7 +194,7 @@ def _embedded(
 
     soc = context_soc(options["context_binary"], socs)
     _check_files(model, destination, encodings)
-    say_cost = cost_reporter(model, spec_path, options)
+    cost = cost_reporter(model, spec_path, options)
 
     from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
@@ -221,12 +221,15 @@ def _embedded(
             recipe=recipe,
             soc=soc,
             spec=spec,
+            search=cost.search() if cost else None,
             progress=progress_bar,
         )
     if chosen:
         echo_calibration(chosen, recipe.calibration)
     if result.equalization:
         click.echo(equalization_line(result.equalization))
+    if result.mix:
+        click.echo("\n".join(mix_lines(result.mix)))
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
     for name in result.widened:
@@ -241,7 +244,8 @@ def _embedded(
     if result.equalized:
         click.echo(f"{result.equalized}: the float graph to which the encodings belong")
     click.echo(f"{result.encodings}: encodings for --quantization_overrides, or for --encodings")
-    say_cost(result)
+    if cost:
+        cost.say(result)
 
 
 def equalization_line(found: "Equalized") -> str:
