@@ -1,32 +1,26 @@
 """Which layers need more than eight bits per tensor: 16-bit activations, or weights with a scale
 per output channel.
 
-What rounding one tensor adds to the outputs follows from its step and from what noise in its
-channels does to the outputs (`noise_model.sensitivities`). The candidates are tried in that order,
-the noisiest first: as many as are needed, found by doubling and halving their number. Then each of
-a few is tried without.
+The candidates are tried in the order of what rounding each of them alone does to the outputs
+(`rounding_noise`), the noisiest first: as many as are needed, found by doubling and halving their
+number. Then, if they are few, each is tried without.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from persondet.errors import PersondetError
-from quantize.channel_spaces import Convolution, channel_graph, constants_of, tensor_shapes
-from quantize.channel_statistics import ChannelStatistics
+from quantize.channel_spaces import constants_of, tensor_shapes
 from quantize.converts import encoded_as, layers
-from quantize.encodings import TensorEncoding
-from quantize.noise_model import sensitivities
+from quantize.rounding_noise import Candidate
 
 WIDE_BITS = 16
 _MOST_DROPPED = 8  # candidates that are tried without, one after the other
-_NARROW_LEVELS = 2**8 - 1
-_SYMMETRIC_LEVELS = 2**7 - 1  # of the larger side
 
 
 @dataclass(frozen=True)
@@ -53,16 +47,6 @@ class Layer:
     inputs: tuple[str, ...]
     weight: str | None
     macs: int
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A tensor that may get more bits or scales. noise: what that takes off the outputs' noise, as
-    a share of their energy. is_weight: or else an activation."""
-
-    tensor: str
-    is_weight: bool
-    noise: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,52 +112,6 @@ def graph_layers(model: onnx.ModelProto, encoded: Collection[str]) -> tuple[Laye
         )
 
     return tuple(layer(node) for node in layers(model.graph, source))
-
-
-def ranked_candidates(
-    model: onnx.ModelProto,
-    statistics: ChannelStatistics,
-    activations: Mapping[str, TensorEncoding],
-    *,
-    per_channel: bool,
-    exact: Collection[str] = (),
-) -> tuple[Candidate, ...]:
-    """All activations, and the weights that scales per channel make more exact, the noisiest first.
-
-    activations: the encodings in 8 bits. per_channel: whether all weights have such scales already.
-    exact: activations that 8 bits hold without loss.
-    """
-    graph = channel_graph(model)
-    heard = sensitivities(graph, statistics)
-    source = encoded_as(model.graph, activations)
-    of_encoded = {
-        source[name]: float(total.sum()) for name, total in heard.items() if name in source
-    }
-    found = [
-        Candidate(name, False, encoding.scale**2 / 12 * of_encoded.get(name, 0.0))
-        for name, encoding in activations.items()
-        if name not in exact
-    ]
-    if not per_channel:
-        found += [
-            Candidate(conv.weight_name, True, saved)
-            for conv in graph.convolutions.values()
-            if (saved := _saved_by_channels(conv, statistics, heard[conv.encoded])) > 0
-        ]
-    return tuple(sorted(found, key=lambda candidate: -candidate.noise))
-
-
-def _saved_by_channels(
-    conv: Convolution, statistics: ChannelStatistics, heard: np.ndarray
-) -> float:
-    """The noise of a weight with one asymmetric scale less that with symmetric ones per channel."""
-    weight = conv.weight.reshape(len(conv.weight), -1)
-    inputs, taps = conv.by_group.shape[2:]
-    energy = taps * statistics.mean_square[conv.input].reshape(conv.groups, inputs).sum(1)
-    gain = np.repeat(energy, len(weight) // conv.groups) * heard
-    one = (max(weight.max(), 0.0) - min(weight.min(), 0.0)) / _NARROW_LEVELS
-    each = np.abs(weight).max(1) / _SYMMETRIC_LEVELS
-    return float(((one**2 - each**2) / 12 * gain).sum())
 
 
 def mix_of(

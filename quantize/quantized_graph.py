@@ -13,8 +13,7 @@ from persondet.spec import DetectorSpec, spec_to_json
 from persondet.temporary import temporary_folder
 from quantize.bias_correction import corrected_values, mark_corrected, with_values
 from quantize.calibration_set import MAX_IMAGES, CalibrationSet
-from quantize.channel_spaces import channel_graph, constants_of
-from quantize.channel_statistics import channel_statistics
+from quantize.channel_spaces import constants_of
 from quantize.converts import (
     convert_count,
     encoded_as,
@@ -36,7 +35,6 @@ from quantize.mixed_precision import (
     graph_layers,
     layer_names,
     macs_share,
-    ranked_candidates,
     searched_mix,
 )
 from quantize.presets import Recipe, Rounding
@@ -50,6 +48,8 @@ from quantize.qdq import (
 )
 from quantize.ranges import observe, select_range
 from quantize.rounding import rounded_values
+from quantize.rounding_noise import MAX_IMAGES as NOISE_IMAGES
+from quantize.rounding_noise import ranked_candidates
 from quantize.uint8_input import float_graph, input_encoding, real_values, take_bytes
 
 
@@ -131,12 +131,11 @@ class CalibratedGraph:
         graph, activations = with_converts(self.graph, encodings.activations)
         with progress(label, len(graph.graph.node)) as advance:
             return _CORRECTIONS[self.recipe.rounding](
-                graph, self.few_inputs(), Encodings(activations, encodings.params), advance
+                graph,
+                _inputs(self.spec, self.calibration.evenly(MAX_IMAGES)),
+                Encodings(activations, encodings.params),
+                advance,
             )
-
-    def few_inputs(self) -> Iterator[dict[str, np.ndarray]]:
-        """At most MAX_IMAGES of the set, as the graph takes them."""
-        return _inputs(self.spec, self.calibration.evenly(MAX_IMAGES))
 
 
 def graph_from_images(
@@ -197,13 +196,16 @@ def _within_limit(
     activations = calibrated.encodings(UNIFORM).activations
     exact = _exact_input(calibrated.spec)
     graph = graph_layers(calibrated.graph, activations)
-    candidates = ranked_candidates(
-        calibrated.graph,
-        channel_statistics(channel_graph(calibrated.graph), calibrated.few_inputs()),
-        activations,
-        per_channel=calibrated.scheme.per_channel,
-        exact=exact,
-    )
+    few = _inputs(calibrated.spec, calibrated.calibration.evenly(NOISE_IMAGES))
+    with progress("measuring layers", None) as advance:
+        candidates = ranked_candidates(
+            calibrated.graph,
+            few,
+            activations,
+            per_channel=calibrated.scheme.per_channel,
+            exact=exact,
+            advance=advance,
+        )
     kept: dict[Mix, QuantizedGraph] = {}
 
     def points_lost(mix: Mix) -> float:

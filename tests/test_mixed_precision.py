@@ -1,4 +1,4 @@
-"""8 and 16 bits in one graph: what is converted, what is found, and that the emulated HTP runs it."""
+"""8 and 16 bits in one graph: what is converted, what is found; the emulated HTP runs it."""
 
 import dataclasses
 import json
@@ -10,7 +10,6 @@ import onnx
 import pytest
 from conv_graph import constants, conv_graph, run
 
-from export.convert import ConvertResult
 from export.onnx_model import load_detector_onnx
 from persondet.errors import PersondetError
 from persondet.images import read_image_rgb
@@ -20,7 +19,6 @@ from quantize.calibration_set import CalibrationSet, calibration_set
 from quantize.converts import convert_count, converted, encoded_as, with_converts
 from quantize.encodings import Encodings, encoding_from_range, encoding_of, read_encodings
 from quantize.mixed_precision import (
-    Candidate,
     Mix,
     MixSearch,
     Try,
@@ -30,8 +28,9 @@ from quantize.mixed_precision import (
     mix_of,
 )
 from quantize.presets import PRESETS, Recipe
-from quantize.qdq import Scheme, overrides_from_encodings, qdq_from_ranges, scheme_of
+from quantize.qdq import Scheme, scheme_of
 from quantize.quantizer import QuantizeResult, quantize
+from quantize.rounding_noise import Candidate
 from runtime.backend import open_backend
 from runtime.qairt.reader import read_dlc
 
@@ -44,7 +43,9 @@ def chain(layers: int) -> onnx.ModelProto:
     """x -> conv0 -> z0 -> conv1 ... of 2 channels, 3 x 3 kernels for even layers; 4 x 5 pixels."""
     rng = np.random.default_rng(3)
     weights = [rng.normal(size=(2, 2, 1, 1)) for _ in range(layers)]
-    return conv_graph(weights, [np.zeros(2)] * layers, after=["Relu"] * (layers - 1), size_hw=(4, 5))
+    return conv_graph(
+        weights, [np.zeros(2)] * layers, after=["Relu"] * (layers - 1), size_hw=(4, 5)
+    )
 
 
 def activations(names: dict[str, int]) -> dict:
@@ -202,9 +203,7 @@ def searched(
 
     search = MixSearch(max_drop=max_drop, points_lost=points_lost, report=tries.append)
     destination = onnx_path.with_suffix(".quantized.dlc")
-    result = quantize(
-        onnx_path, destination, calibration=calibration, recipe=recipe, search=search
-    )
+    result = quantize(onnx_path, destination, calibration=calibration, recipe=recipe, search=search)
     return result, tries
 
 
@@ -218,14 +217,14 @@ def test_the_layer_that_needs_16_bits_is_found_and_no_other(
 ) -> None:
     source = tiny_onnx if input_format == "float" else tiny_uint8_onnx
     model = planted(source, tmp_path / "m.onnx")
-    result, tries = searched(model, calibration, max_drop=3.0)
+    result, tries = searched(model, calibration, max_drop=1.0)
     found = result.mix
     assert found is not None
     assert found.wide == (STEM, DEPTHWISE)
     assert found.per_channel == ()
     assert tries == list(found.tries)
     assert [(one.wide, one.per_channel) for one in tries] == [(0, 0), (2, 0)]
-    assert tries[0].points_lost > 15 > 3 >= tries[1].points_lost == found.points_lost
+    assert tries[0].points_lost > 3.5 > 1 > tries[1].points_lost == found.points_lost
     # the depthwise output goes back to 8 bits for each of its readers; bytes go to 16 first
     assert found.converts == (1 if input_format == "float" else 2)
     assert 0 < found.macs_share < 1
@@ -253,3 +252,109 @@ def test_the_layer_that_needs_16_bits_is_found_and_no_other(
     again = quantize(model, tmp_path / "again.dlc", encodings=result.encodings)
     assert again.qdq.read_bytes() == result.qdq.read_bytes()
     assert again.encodings.read_bytes() == result.encodings.read_bytes()
+
+
+def test_the_weights_that_need_a_scale_per_channel_are_found(
+    tiny_onnx: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    model = planted(tiny_onnx, tmp_path / "m.onnx", weights=True)
+    result, tries = searched(model, calibration, max_drop=5.0)
+    found = result.mix
+    assert found is not None
+    assert (found.wide, found.per_channel) == ((), (STEM,))
+    assert (found.converts, found.macs_share) == (0, 0)
+    assert tries[0].points_lost > 20
+    encodings = read_encodings(result.encodings).params
+    channels = {len(values) for values in encodings.values()}
+    assert channels == {1, 8}
+    assert scheme_of(Encodings({}, encodings)) == Scheme()
+    again = quantize(model, tmp_path / "again.dlc", encodings=result.encodings)
+    assert again.qdq.read_bytes() == result.qdq.read_bytes()
+    image = calibration.pictures[1]
+    chip, qdq, exact = (outputs(path, image) for path in (result.dlc.path, result.qdq, model))
+    assert np.sqrt(np.square(chip - qdq).mean()) < 1.3 * np.sqrt(np.square(qdq - exact).mean())
+
+
+def test_8_bits_that_are_enough_stay(
+    tiny_onnx: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    model = tmp_path / "m.onnx"
+    model.write_bytes(tiny_onnx.read_bytes())
+    result, _ = searched(model, calibration, max_drop=50.0, recipe=PRESETS["accurate"].recipe)
+    assert result.mix is not None
+    assert (result.mix.wide, result.mix.per_channel, len(result.mix.tries)) == ((), (), 1)
+    plain = quantize(model, tmp_path / "plain.dlc", calibration=calibration)
+    assert plain.qdq.read_bytes() == result.qdq.read_bytes()
+
+
+def test_a_limit_that_nothing_keeps_to(
+    tiny_onnx: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    model = planted(tiny_onnx, tmp_path / "m.onnx")
+    before = sorted(tmp_path.iterdir())
+    message = (
+        r"keeps to --max-drop 1e-06: the least that was lost is 0\.\d\d AP50 points, with 11 of "
+    )
+    with pytest.raises(PersondetError, match=message):
+        searched(model, calibration, max_drop=1e-6)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), PersondetError("no")])
+def test_a_search_that_is_stopped_leaves_nothing(
+    error: BaseException, tiny_onnx: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    seen: list[Path] = []
+
+    def stop(path: Path) -> float:
+        seen.append(path)
+        raise error
+
+    search = MixSearch(max_drop=1.0, points_lost=stop)
+    destination = tmp_path / "m.dlc"
+    with pytest.raises(type(error)):
+        quantize(tiny_onnx, destination, calibration=calibration, recipe=SNPE, search=search)
+    assert len(seen) == 1
+    assert not seen[0].exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_16_bits_behind_a_camera_s_bytes(
+    per_channel: bool, tiny_uint8_onnx: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    """The HTP takes a Convert of the input; everything after it has 16 bits."""
+    scheme = Scheme(16, per_channel)
+    result = quantize(
+        tiny_uint8_onnx, tmp_path / "m.dlc", calibration=calibration, recipe=SNPE, scheme=scheme
+    )
+    graph = read_dlc(result.dlc.path)
+    assert graph.tensors[graph.inputs[0]].numpy_dtype == np.uint8
+    assert sum(op.type == "Convert" for op in graph.ops) == 1
+    convolutions = [op for op in graph.ops if op.type in ("Conv2d", "DepthWiseConv2d")]
+    types = {graph.tensors[op.inputs[0]].numpy_dtype for op in convolutions}
+    assert types == {np.dtype(np.uint16)}
+    image = calibration.pictures[1]
+    files = (result.dlc.path, result.qdq, tiny_uint8_onnx)
+    chip, qdq, exact = (outputs(path, image) for path in files)
+    assert np.sqrt(np.square(chip - qdq).mean()) < 0.002
+    assert np.sqrt(np.square(qdq - exact).mean()) < 0.002
+    again = quantize(tiny_uint8_onnx, tmp_path / "again.dlc", encodings=result.encodings)
+    assert again.qdq.read_bytes() == result.qdq.read_bytes()
+
+
+def test_biases_are_corrected_with_the_converts(
+    tiny_onnx: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    """The file that is written is the one that was tried, correction and all."""
+    recipe = dataclasses.replace(SNPE, corrects_biases=True)
+    model = planted(tiny_onnx, tmp_path / "m.onnx")
+    result, tries = searched(model, calibration, max_drop=1.0, recipe=recipe)
+    assert result.mix is not None
+    assert result.mix.wide == (STEM, DEPTHWISE)
+    assert result.equalized is not None
+    exact, found = (outputs(path, calibration.pictures[0]) for path in (model, result.qdq))
+    lost = 100 * np.sqrt(np.square(found - exact).mean()) / exact.std()
+    assert lost == pytest.approx(tries[-1].points_lost, rel=1e-3)
+    again = quantize(result.equalized, tmp_path / "again.dlc", encodings=result.encodings)
+    assert again.qdq.read_bytes() == result.qdq.read_bytes()
