@@ -106,8 +106,10 @@ def rename_inputs(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def store_spec(model: onnx.ModelProto, spec: DetectorSpec, spec_json: str) -> None:
-    """Put the spec into the model's metadata."""
-    onnx.helper.set_model_props(model, {METADATA_KEY: spec_json, "persondet_network": spec.network})
+    """Put the spec into the model's metadata, beside what is there."""
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    entries |= {METADATA_KEY: spec_json, "persondet_network": spec.network}
+    onnx.helper.set_model_props(model, entries)
 
 
 def tensor_shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:

@@ -241,7 +241,7 @@ def test_the_layer_that_needs_16_bits_is_found_and_no_other(
     assert wide == {STEM, DEPTHWISE}
     assert all(types == {"uint8"} for name, types in widths.items() if name not in wide)
     if input_format == "uint8":
-        assert graph.tensors[graph.inputs[0]].numpy_dtype == np.uint8
+        assert graph.tensors[graph.inputs[0]].numpy_dtype == "uint8"
 
     image = calibration.pictures[1]
     chip, qdq, exact = (outputs(path, image) for path in (result.dlc.path, result.qdq, model))
@@ -263,7 +263,7 @@ def test_the_weights_that_need_a_scale_per_channel_are_found(
     assert found is not None
     assert (found.wide, found.per_channel) == ((), (STEM,))
     assert (found.converts, found.macs_share) == (0, 0)
-    assert tries[0].points_lost > 20
+    assert tries[0].points_lost > 5 >= tries[-1].points_lost
     encodings = read_encodings(result.encodings).params
     channels = {len(values) for values in encodings.values()}
     assert channels == {1, 8}
@@ -329,11 +329,11 @@ def test_16_bits_behind_a_camera_s_bytes(
         tiny_uint8_onnx, tmp_path / "m.dlc", calibration=calibration, recipe=SNPE, scheme=scheme
     )
     graph = read_dlc(result.dlc.path)
-    assert graph.tensors[graph.inputs[0]].numpy_dtype == np.uint8
+    assert graph.tensors[graph.inputs[0]].numpy_dtype == "uint8"
     assert sum(op.type == "Convert" for op in graph.ops) == 1
     convolutions = [op for op in graph.ops if op.type in ("Conv2d", "DepthWiseConv2d")]
     types = {graph.tensors[op.inputs[0]].numpy_dtype for op in convolutions}
-    assert types == {np.dtype(np.uint16)}
+    assert types == {"uint16"}
     image = calibration.pictures[1]
     files = (result.dlc.path, result.qdq, tiny_uint8_onnx)
     chip, qdq, exact = (outputs(path, image) for path in files)

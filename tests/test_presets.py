@@ -84,14 +84,34 @@ def made(tiny_uint8_onnx, images, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def test_the_equalised_file_is_the_float_network(made, tiny_uint8_onnx, images) -> None:
-    equalized = made / "t.equalized.onnx"
+def test_the_equalised_file_is_the_float_network(tiny_uint8_onnx, images, tmp_path) -> None:
+    words = ("--calib", images, "--no-correct-biases", "-o", tmp_path / "t.dlc")
+    run("quantize", tiny_uint8_onnx, *words)
+    equalized = tmp_path / "t.equalized.onnx"
     for index in range(4):
         exact = outputs(tiny_uint8_onnx, images / f"{index}.png")
         for name, values in outputs(equalized, images / f"{index}.png").items():
             np.testing.assert_allclose(values, exact[name], atol=1e-4 * np.abs(exact[name]).max())
     record = read_sidecar(equalized)
     assert record is not None and record["step"] == "equalize"
+
+
+@pytest.mark.parametrize("preset", ["accurate", "best"])
+def test_the_encodings_and_their_float_graph_make_the_same_again(
+    preset, tiny_uint8_onnx, images, tmp_path
+) -> None:
+    """Corrected biases and rounded weights are in the file that the encodings belong to."""
+    run(
+        "quantize", tiny_uint8_onnx, "--calib", images, "--preset", preset, "-o", tmp_path / "t.dlc"
+    )
+    encodings = tmp_path / "t.quantized.encodings.json"
+    words = ("--encodings", encodings, "-o", tmp_path / "again.dlc")
+    run("quantize", tmp_path / "t.equalized.onnx", *words)
+    first, second = (
+        outputs(tmp_path / f"{stem}.quantized.onnx", images / "1.png") for stem in ("t", "again")
+    )
+    for name, values in first.items():
+        np.testing.assert_array_equal(second[name], values)
 
 
 def test_the_encodings_belong_to_one_onnx(made, tiny_uint8_onnx, tmp_path) -> None:
@@ -115,13 +135,16 @@ def test_the_encodings_belong_to_one_onnx(made, tiny_uint8_onnx, tmp_path) -> No
     assert "does not say which ONNX it belongs to" in noted.stderr
 
 
-def test_what_is_equalised_is_not_equalised_again(made, images, tmp_path) -> None:
-    equalized = made / "t.equalized.onnx"
+def test_what_is_equalised_is_not_equalised_again(made, tiny_uint8_onnx, images, tmp_path) -> None:
+    equalized = tmp_path / "e.onnx"
+    run("equalize", tiny_uint8_onnx, "--calib", images, "-o", equalized)
     refused = run("equalize", equalized, "--calib", images, "-o", tmp_path / "x.onnx", code=2)
     assert "is equalised already" in str(refused.exception)
     taken = run("quantize", equalized, "--calib", images, "-o", tmp_path / "t.dlc")
     assert "equalised already: it is taken as it is" in taken.stderr
-    assert not (tmp_path / "t.equalized.onnx").exists()
+    corrected = made / "t.equalized.onnx"
+    refused = run("quantize", corrected, "--calib", images, "-o", tmp_path / "x.dlc", code=2)
+    assert "are corrected for the encodings that were written with it" in str(refused.exception)
     qdq = made / "t.quantized.onnx"
     refused = run("equalize", qdq, "--calib", images, "-o", tmp_path / "x.onnx", code=2)
     assert "quantized already" in str(refused.exception)
