@@ -66,7 +66,8 @@ PRESETS = {
                 calibration="mse",
                 rounding=Rounding.ADAPTIVE,
             ),
-            summary="accurate, and round weights so that layers' outputs are kept",
+            summary="accurate, and round weights so that layers' outputs are kept; AP50 may fall: "
+            "measure it (--data)",
         ),
         Preset(
             name="fast",

@@ -38,9 +38,10 @@ from persondet.errors import InputError
 from persondet.sidecar import check_destination, publishing
 from persondet.spec import DetectorSpec
 from persondet.wording import counted
+from quantize.bias_correction import is_corrected
 from quantize.calibration_set import CalibrationSet
 from quantize.encodings import KEYS, read_encodings_record
-from quantize.encodings_fit import check_belongs, shortened
+from quantize.encodings_fit import check_belongs, refuse_corrected, shortened
 from quantize.equalization import Equalized, equalized_on_images
 from quantize.lost_channels import lost_signal_notes
 from quantize.presets import DEFAULT_RECIPE, Equalization
@@ -50,6 +51,11 @@ from quantize.quantizer import FilesBeside
 _OVERRIDES_NAME = "overrides.json"
 _OWN_RANGES = (
     "the SDK got the equalised ONNX; it chooses its own ranges, so biases are not corrected"
+)
+_CORRECTED_BIAS_BITS = 32
+_WIDE_BIASES = (
+    "the biases are corrected for the given encodings, and asked for in 32 bits; --bias-bits 8 is "
+    "the SDK's own default"
 )
 _CLE = (
     "--cle: cross-layer equalisation as published made this project's network worse (ours, not the "
@@ -84,6 +90,11 @@ def quantize_with_sdk(
     model, spec = load_float_onnx(onnx_path, spec)
     check_native(spec, quantizing)
     overrides = converting.overrides
+    if overrides is None:
+        refuse_corrected(model, onnx_path)
+    wants_wide_biases = is_corrected(model) and quantizing.bias_bits is None
+    if wants_wide_biases:
+        quantizing = dataclasses.replace(quantizing, bias_bits=_CORRECTED_BIAS_BITS)
     inputs = [onnx_path, *([overrides] if overrides else [])]
     check_destination(destination, ".dlc", inputs=inputs)
     record = None
@@ -145,6 +156,8 @@ def quantize_with_sdk(
     notes = (*notes, *first.notes, *second.notes, *run_notes, *opset)
     if found.spaces:
         notes += (_OWN_RANGES,)
+    if wants_wide_biases:
+        notes += (_WIDE_BIASES,)
     if quantizing.cle:
         notes += (_CLE,)
     if not (quantizing.per_channel or quantizing.float_fallback):

@@ -183,3 +183,16 @@ def test_an_sdk_gets_the_equalised_onnx(
     plain = run(*words[:-1], tmp_path / "p.dlc", "--equalize", "none", "--cle")
     assert "as published made this project's network worse" in plain.stderr
     assert not (tmp_path / "p.equalized.onnx").exists()
+
+
+def test_an_sdk_takes_corrected_biases_with_their_encodings_only(
+    imitation_sdk, made, images, tmp_path
+) -> None:
+    model, encodings = made / "t.equalized.onnx", made / "t.quantized.encodings.json"
+    words = ("quantize", model, "--calib", images, "--sdk", imitation_sdk(SDK))
+    refused = run(*words, "-o", tmp_path / "x.dlc", code=2)
+    assert "are corrected for the encodings" in str(refused.exception)
+    taken = run(*words, "--encodings", encodings, "-o", tmp_path / "q.dlc")
+    assert "asked for in 32 bits" in taken.stderr
+    record = read_sidecar(tmp_path / "q.dlc")
+    assert record is not None and record["details"]["intent"]["bias_bits"] == 32
