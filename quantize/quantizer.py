@@ -15,14 +15,13 @@ from quantize.calibration_set import CalibrationSet
 from quantize.encodings import encodings_to_json, read_encodings
 from quantize.encodings_fit import check_belongs, refuse_corrected
 from quantize.equalization import Equalized
+from quantize.files_beside import QDQ_ENTRY, FilesBeside
 from quantize.mixed_precision import FoundMix, MixSearch
 from quantize.presets import DEFAULT_RECIPE, Recipe
 from quantize.progress import Progress, no_progress
 from quantize.qdq import Scheme
 from quantize.quantized_graph import QuantizedGraph, graph_from_encodings, graph_from_images
 from runtime.onnx_session import EXACT_SUMS_ENTRY
-
-QDQ_ENTRY = "qdq_onnx"  # in the details of a DLC's sidecar: name and sha256 of the same graph
 
 
 @dataclass(frozen=True)
@@ -171,22 +170,3 @@ class _Written:
             "float_onnx": {"name": path.name, "sha256": sha256_of(file)},
             "equalization": graph.equalization.record() if graph.equalization else None,
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesBeside:
-    """What is written beside model.dlc or model.quantized.dlc. The QDQ ONNX must not take the name
-    of the float model.onnx."""
-
-    qdq: Path
-    encodings: Path
-    equalized: Path
-
-    @classmethod
-    def of(cls, dlc: Path) -> "FilesBeside":
-        stem = dlc.stem.removesuffix(".quantized")
-        return cls(
-            qdq=dlc.with_name(f"{stem}.quantized.onnx"),
-            encodings=dlc.with_name(f"{stem}.quantized.encodings.json"),
-            equalized=dlc.with_name(f"{stem}.equalized.onnx"),
-        )

@@ -43,10 +43,10 @@ from quantize.calibration_set import CalibrationSet
 from quantize.encodings import KEYS, read_encodings_record
 from quantize.encodings_fit import check_belongs, refuse_corrected, shortened
 from quantize.equalization import Equalized, equalized_on_images
+from quantize.files_beside import FilesBeside
 from quantize.lost_channels import lost_signal_notes
 from quantize.presets import DEFAULT_RECIPE, Equalization
 from quantize.progress import Progress, no_progress
-from quantize.quantizer import FilesBeside
 
 _OVERRIDES_NAME = "overrides.json"
 _OWN_RANGES = (

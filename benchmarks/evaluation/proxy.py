@@ -8,7 +8,7 @@ from typing import Any
 from persondet.errors import InputError
 from persondet.files import is_file
 from persondet.sidecar import read_sidecar, sha256_of
-from quantize.quantizer import QDQ_ENTRY
+from quantize.files_beside import QDQ_ENTRY
 
 
 @dataclass(frozen=True)

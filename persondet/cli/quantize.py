@@ -196,14 +196,16 @@ def _embedded(
     _check_files(model, destination, encodings)
     cost = cost_reporter(model, spec_path, options)
 
-    from persondet.cli.progress import progress_bar
     from quantize.calibration_set import calibration_set
+
+    spec = given_spec(spec_path)
+    chosen = calibration_set(calib, options["max_pictures"]) if calib else None
+
+    from persondet.cli.progress import progress_bar
     from quantize.qdq import Scheme
     from quantize.quantizer import quantize
     from runtime.onnx_session import EXACT_SUMS_ENTRY
 
-    spec = given_spec(spec_path)
-    chosen = calibration_set(calib, options["max_pictures"]) if calib else None
     recipe = recipe_of(
         options["preset"],
         equalization=options["equalize"],
