@@ -44,17 +44,28 @@ def parse_limit(text: str, *, above: bool, output_names: Sequence[str]) -> Limit
     metrics = _DETECTION_METRICS if subject == DETECTIONS else _OUTPUT_METRICS
     if metric not in metrics:
         raise InputError(f"{text!r}: no metric {metric!r}; known: {', '.join(metrics)}")
-    if above == (metric in _BETTER_WHEN_LARGER):
+    check_direction(text, metric, above=above, is_better_larger=metric in _BETTER_WHEN_LARGER)
+    bound = read_bound(text, number, form="METRIC=NUMBER")
+    return Limit(subject or None, metric, bound, above)
+
+
+def check_direction(text: str, metric: str, *, above: bool, is_better_larger: bool) -> None:
+    """Raise InputError for a limit that would fail where the metric is good."""
+    if above == is_better_larger:
         other = "--fail-below" if above else "--fail-above"
         better = "larger" if above else "smaller"
         raise InputError(f"{text!r}: {metric} is better when {better}; use {other}")
+
+
+def read_bound(text: str, number: str, *, form: str) -> float:
+    """Return the number of a limit. Raises InputError if it is none."""
     try:
         bound = float(number)
     except ValueError:
         bound = math.nan
     if math.isnan(bound):
-        raise InputError(f"{text!r}: expected METRIC=NUMBER, got {number!r} for the number")
-    return Limit(subject or None, metric, bound, above)
+        raise InputError(f"{text!r}: expected {form}, got {number!r} for the number")
+    return bound
 
 
 def violations(comparison: Comparison, limits: Sequence[Limit]) -> list[str]:

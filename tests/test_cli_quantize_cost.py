@@ -3,9 +3,8 @@
 import json
 import shutil
 
-import cv2
-import numpy as np
 import pytest
+from blots import write_blots
 from click.testing import CliRunner
 
 from persondet.cli import cli
@@ -24,13 +23,9 @@ def cache(tmp_path_factory, monkeypatch):
 def data(tiny_onnx, tmp_path_factory):
     """Six images of 90 x 60, annotated by the float model: its AP50 is near 1."""
     folder = tmp_path_factory.mktemp("data")
-    generator = np.random.default_rng(5)
     images, annotations = [], []
     detector = Detector(open_backend(tiny_onnx), 0.4)
-    for number in range(6):
-        blots = generator.integers(0, 256, (4, 6, 3), np.uint8)
-        path = folder / f"{number}.png"
-        cv2.imwrite(str(path), cv2.resize(blots, (90, 60)))
+    for number, path in enumerate(write_blots(folder, 6)):
         images.append({"id": number, "file_name": path.name, "width": 90, "height": 60})
         found = detector(read_image_rgb(path))
         for box, class_id in zip(found.boxes_xyxy_px[:5], found.class_ids[:5], strict=True):

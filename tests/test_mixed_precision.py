@@ -4,10 +4,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import pytest
+from blots import write_blots
 from conv_graph import constants, conv_graph, run
 
 from export.onnx_model import load_detector_onnx
@@ -152,10 +152,7 @@ def test_what_proves_needless_is_left_out() -> None:
 @pytest.fixture(scope="module")
 def calibration(tmp_path_factory: pytest.TempPathFactory) -> CalibrationSet:
     folder = tmp_path_factory.mktemp("pictures")
-    generator = np.random.default_rng(5)
-    for number in range(5):
-        blots = generator.integers(0, 256, (4, 6, 3), np.uint8)
-        cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(blots, (90, 60)))
+    write_blots(folder, 5)
     return calibration_set(folder)
 
 

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import pytest
+from blots import write_blots
 from click.testing import CliRunner
 from imitation_sdk.fixtures import sdk_fixture  # noqa: F401
 
@@ -23,10 +23,7 @@ SDK = "2.25.0.240728"
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
-    generator = np.random.default_rng(5)
-    for index in range(4):
-        blots = generator.integers(0, 256, (4, 6, 3), np.uint8)
-        cv2.imwrite(str(folder / f"{index}.png"), cv2.resize(blots, (90, 60)))
+    write_blots(folder, 4)
     return folder
 
 

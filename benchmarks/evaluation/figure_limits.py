@@ -1,11 +1,11 @@
 """Limits on an evaluation, for CI: `AP50=0.6`."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.evaluation.cost import Cost, EvaluatedModel
 from benchmarks.evaluation.evaluation import FIGURES, Evaluation
+from benchmarks.limits import check_direction, read_bound
 from persondet.errors import InputError
 
 CHANGED = "changed"
@@ -33,16 +33,9 @@ def parse_figure_limit(text: str, *, above: bool) -> FigureLimit:
     metric = name.strip().lower()
     if metric not in _METRICS:
         raise InputError(f"{text!r}: no figure {name!r}; known: {', '.join(_METRICS)}")
-    if above != (metric in _BETTER_WHEN_SMALLER):
-        other = "--fail-below" if above else "--fail-above"
-        better = "larger" if above else "smaller"
-        raise InputError(f"{text!r}: {metric} is better when {better}; use {other}")
-    try:
-        bound = float(number)
-    except ValueError:
-        bound = math.nan
-    if math.isnan(bound):
-        raise InputError(f"{text!r}: expected FIGURE=NUMBER, got {number!r} for the number")
+    is_better_larger = metric not in _BETTER_WHEN_SMALLER
+    check_direction(text, metric, above=above, is_better_larger=is_better_larger)
+    bound = read_bound(text, number, form="FIGURE=NUMBER")
     return FigureLimit(metric, bound, above)
 
 
