@@ -48,12 +48,17 @@ def corrected_values(
     chosen: dict[str, np.ndarray] = {}
     for runner, done in steps(model):
         node = runner.node
-        exact = [runner({**constants, **values}) for values, _ in images]
         if choose_weight and node.op_type == "Conv" and node.input[1] in set(weights) - set(chosen):
             pairs = [(left[node.input[0]], right[node.input[0]]) for left, right in images]
             chosen[node.input[1]] = choose_weight(node, pairs)
         now = {**constants, **weights, **chosen}
-        rounded = [runner({**now, **values}) for _, values in images]
+        exact, rounded = [], []
+        for exact_values, rounded_values in images:
+            exact.append(runner({**constants, **exact_values}))
+            rounded.append(runner({**now, **rounded_values}))
+            for name in done:  # at once: what all images hold is most of the memory
+                exact_values.pop(name, None)
+                rounded_values.pop(name, None)
         shift = None
         if _has_bias(runner, constants):
             shift = _mean_difference(exact, rounded)
@@ -61,14 +66,12 @@ def corrected_values(
         for (exact_values, rounded_values), of_exact, of_rounded in zip(
             images, exact, rounded, strict=True
         ):
-            names = node.output
             if shift is not None:
-                of_rounded = [of_rounded[0] + shift[:, None, None]]
-            exact_values.update(zip(names, of_exact, strict=True))
-            rounded_values.update(_encoded(dict(zip(names, of_rounded, strict=True)), encodings))
-            for name in done:
-                exact_values.pop(name, None)
-                rounded_values.pop(name, None)
+                of_rounded[0] += shift[:, None, None]
+            exact_values.update(zip(node.output, of_exact, strict=True))
+            encoded = _encoded(dict(zip(node.output, of_rounded, strict=True)), encodings)
+            rounded_values.update(encoded)
+            of_rounded.clear()
         advance()
     return {**biases, **chosen}
 
